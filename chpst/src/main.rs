@@ -1,0 +1,4 @@
+//! `chpst`(8): see the library's documentation.
+fn main() -> std::process::ExitCode {
+    chpst::main()
+}

@@ -1,0 +1,4 @@
+//! `runsv`(8): see the library's documentation.
+fn main() -> std::process::ExitCode {
+    runsv::main()
+}

@@ -1,0 +1,4 @@
+//! `runsvdir`(8): see the library's documentation.
+fn main() -> std::process::ExitCode {
+    runsvdir::main()
+}

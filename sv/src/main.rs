@@ -1,0 +1,4 @@
+//! `sv`(8): see the library's documentation.
+fn main() -> std::process::ExitCode {
+    sv::main()
+}

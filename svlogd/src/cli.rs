@@ -1,0 +1,8 @@
+//! The command line.
+
+use clap::Command;
+
+/// The options and operands; `--help`, the man page and the completions are made from it.
+pub fn command() -> Command {
+    Command::new("svlogd").about("Writes standard input to automatically rotated, filtered log directories")
+}

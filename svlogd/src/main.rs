@@ -1,0 +1,4 @@
+//! `svlogd`(8): see the library's documentation.
+fn main() -> std::process::ExitCode {
+    svlogd::main()
+}

@@ -1,0 +1,1 @@
+//! The harness of svkit's conformance, fault and benchmark suites.

@@ -1,0 +1,2 @@
+//! Developer and packager tasks: `cargo xtask help`.
+fn main() {}
