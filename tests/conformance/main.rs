@@ -1,0 +1,30 @@
+//! The same cases against svkit and the installed runit.
+//!
+//! Every case quotes the sentence of runit's man pages it proves, or says which undocumented behaviour it pins down. Where
+//! a runit is known to differ, the case carries the reason and must fail there.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test reports by panicking")]
+
+mod runsv_control;
+mod runsv_exit;
+mod runsv_files;
+mod runsv_log;
+mod runsv_run;
+mod runsv_scripts;
+
+use std::process::ExitCode;
+
+use svkit_tests::{Reference, run};
+
+fn main() -> ExitCode {
+    run(
+        &Reference::from_environment(),
+        &[
+            ("runsv_control", runsv_control::CASES),
+            ("runsv_exit", runsv_exit::CASES),
+            ("runsv_files", runsv_files::CASES),
+            ("runsv_log", runsv_log::CASES),
+            ("runsv_run", runsv_run::CASES),
+            ("runsv_scripts", runsv_scripts::CASES),
+        ],
+    )
+}

@@ -1,0 +1,217 @@
+//! Starting and restarting `run` and `finish`.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, holds_for};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(starts_run_in_the_service_directory),
+    case!(restarts_run),
+    case!(keeps_the_environment_and_the_working_directory_for_every_start),
+    case!(waits_a_second_after_a_short_run),
+    case!(restarts_at_once_after_a_long_run),
+    case!(runs_finish_after_run),
+    case!(finish_gets_the_exit_code),
+    case!(finish_gets_minus_one_and_the_signal),
+    case!(finish_gets_111_and_0_when_run_cannot_be_started),
+    case!(finish_starts_at_once),
+    case!(finish_that_cannot_be_started_is_passed_over),
+    case!(run_that_cannot_be_started_is_tried_again),
+    case!(down_holds_back_the_first_start),
+    case!(down_holds_back_only_the_first_start),
+    case!(run_has_default_signal_dispositions),
+    case!(run_inherits_standard_error),
+    case!(run_inherits_no_descriptors),
+];
+
+/// "runsv switches to the directory service and starts ./run." runsv(8)
+fn starts_run_in_the_service_directory(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service =
+        sandbox.service("a b\nc").run(&format!("pwd -P >where; echo $# $0 >>events; {SLEEP}")).supervise();
+    assert_eq!(service.wait_events(1), ["0 ./run"]);
+    let place = service.dir().canonicalize().unwrap();
+    assert_eq!(service.read("where"), format!("{}\n", place.display()));
+}
+
+/// "If ./finish doesn't exist or ./finish exits, runsv restarts ./run." runsv(8)
+fn restarts_run(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("echo run >>events").supervise();
+    assert_eq!(service.wait_events(2)[..2], ["run", "run"]);
+}
+
+/// runsv passes its environment on, at every start.
+fn keeps_the_environment_and_the_working_directory_for_every_start(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("echo $COLOUR $(basename $PWD) >>events").build();
+    let _runsv = sandbox.start(sandbox.command("runsv").arg("./services/web").env("COLOUR", "blue"));
+    assert_eq!(service.wait_events(2)[..2], ["blue web", "blue web"]);
+}
+
+/// "If ./run or ./finish exit immediately, runsv waits a second before starting ./finish or restarting ./run." runsv(8)
+fn waits_a_second_after_a_short_run(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("date +%s%N >>events").supervise();
+    let times = nanoseconds(&service.wait_events(3));
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] > 950_000_000, "starts {times:?} are a second apart");
+    }
+}
+
+/// The wait is for a `run` that lived less than a second; after a longer life the next starts at once.
+fn restarts_at_once_after_a_long_run(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let script = "date +%s%N >>events; sleep 1.1; date +%s%N >>events";
+    let service = sandbox.service("web").run(script).supervise();
+    let times = nanoseconds(&service.wait_events(5));
+    // The quicker of two, since a busy machine may delay one.
+    let gap = (times[2] - times[1]).min(times[4] - times[3]);
+    assert!(gap < 800_000_000, "restarted {gap} ns after the end");
+}
+
+/// "If ./run exits and ./finish exists, runsv starts ./finish." runsv(8)
+fn runs_finish_after_run(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox
+        .service("web")
+        .run("echo run >>events")
+        .finish("echo finish >>events; pwd -P >where")
+        .supervise();
+    assert_eq!(service.wait_events(4)[..4], ["run", "finish", "run", "finish"]);
+    let place = service.dir().canonicalize().unwrap();
+    assert_eq!(service.read("where"), format!("{}\n", place.display()));
+}
+
+/// "The first one is ./run's exit code, or -1 if ./run didn't exit normally. The second one is the least significant byte
+/// of the exit status as determined by waitpid(2); for instance it is 0 if ./run exited normally" runsv(8)
+fn finish_gets_the_exit_code(subject: &Subject) {
+    for code in [0, 1, 111, 255] {
+        let sandbox = Sandbox::new(subject);
+        let service =
+            sandbox.service("web").run(&format!("exit {code}")).finish("echo $# $1 $2 >>events").supervise();
+        assert_eq!(service.wait_events(1)[0], format!("2 {code} 0"));
+    }
+}
+
+/// "… and the signal number if ./run was terminated by a signal." runsv(8)
+fn finish_gets_minus_one_and_the_signal(subject: &Subject) {
+    for signal in [9, 15, 10] {
+        let sandbox = Sandbox::new(subject);
+        let service = sandbox
+            .service("web")
+            .run(&format!("kill -{signal} $$; {SLEEP}"))
+            .finish("echo $# $1 $2 >>events")
+            .supervise();
+        assert_eq!(service.wait_events(1)[0], format!("2 -1 {signal}"));
+    }
+}
+
+/// "If runsv cannot start ./run for some reason, the exit code is 111 and the status is 0." runsv(8)
+fn finish_gets_111_and_0_when_run_cannot_be_started(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let finish = "echo $1 $2 >>events";
+    let missing = sandbox.service("missing").finish(finish).supervise();
+    let directory = sandbox.service("directory").finish(finish).file("run/x", "").supervise();
+    let plain = sandbox.service("plain").finish(finish).file("run", "#!/bin/sh\n").supervise();
+    let interpreter = sandbox.service("interpreter").finish(finish).script("run", "").build();
+    std::fs::write(interpreter.join("run"), "#!/nonexistent/sh\n").unwrap();
+    let _runsv = sandbox.start(sandbox.command("runsv").arg(interpreter.dir()));
+    for service in [&*missing, &*directory, &*plain, &interpreter] {
+        assert_eq!(service.wait_events(1)[0], "111 0", "{}", service.dir().display());
+    }
+}
+
+/// The second of patience is before the next `run`; `finish` does not wait.
+fn finish_starts_at_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("date +%s%N >>events").finish("date +%s%N >>events").supervise();
+    let times = nanoseconds(&service.wait_events(4));
+    let gap = (times[1] - times[0]).min(times[3] - times[2]);
+    assert!(gap < 800_000_000, "finish started {gap} ns after run");
+}
+
+/// A `finish` that exists but cannot be executed is reported, and `run` restarted.
+fn finish_that_cannot_be_started_is_passed_over(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service =
+        sandbox.service("web").run("echo run >>events").file("finish", "#!/bin/sh\n").supervise();
+    service.wait_events(2);
+    let stderr = service.runsv().stderr();
+    assert!(stderr.contains("fatal: unable to start ./finish: "), "{stderr}");
+}
+
+/// A `run` that cannot be started is reported on standard error, and tried again until it can be.
+fn run_that_cannot_be_started_is_tried_again(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service = sandbox.service("web").file("run", "#!/bin/sh\necho run >>events\n").supervise();
+    let prefix = format!("runsv {}: fatal: unable to start ./run: ", service.dir().display());
+    svkit_tests::eventually("a message", || service.runsv().stderr().contains(&prefix).then_some(()));
+    set_permissions(service.join("run"), Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(service.wait_events(1)[0], "run");
+}
+
+/// "If the file service/down exists, runsv does not start ./run immediately." runsv(8)
+fn down_holds_back_the_first_start(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run(&format!("echo run >>events; {SLEEP}")).down().supervise();
+    service.wait_stat("down");
+    holds_for(Duration::from_millis(300), "no run", || service.events().is_empty());
+    let status = service.status();
+    assert_eq!((status.pid, status.want, status.state), (0, b'd', 0));
+    service.command("u");
+    service.wait_run();
+    assert_eq!(service.wait_events(1), ["run"]);
+}
+
+/// `down` is looked at once, at start-up: a service that was told to be up is restarted though the file is there.
+fn down_holds_back_only_the_first_start(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run(SLEEP).down().supervise();
+    service.command("u");
+    let pid = service.wait_run();
+    service.command("t");
+    service.wait_restart(pid);
+}
+
+/// `run` starts with no signal ignored or blocked, whatever runsv did for itself.
+fn run_has_default_signal_dispositions(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service =
+        sandbox.service("web").run("exec grep -E '^Sig(Blk|Ign):' /proc/self/status >>events").supervise();
+    for line in &service.wait_events(2)[..2] {
+        let mask = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+        // The real-time signals may come ignored from whoever started the tests.
+        assert_eq!(mask & 0x7fff_ffff, 0, "{line}");
+    }
+}
+
+/// "redirects service/run's and service/finish's standard output to the pipe" runsv(8): standard error stays runsv's.
+fn run_inherits_standard_error(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service =
+        sandbox.service("web").run(&format!("echo problem >&2; {SLEEP}")).log("exec cat").supervise();
+    svkit_tests::eventually("standard error", || {
+        service.runsv().stderr().contains("problem\n").then_some(())
+    });
+}
+
+/// What runsv opens for itself is closed in its children.
+fn run_inherits_no_descriptors(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    // 10 is the shell's own; cargo leaves some open for its children.
+    let run = format!("ls /proc/$$/fd | grep -x '[3-9]' >>../found; echo done >>../found; {SLEEP}");
+    let service = sandbox.service("web").run(&run).log("exec cat >/dev/null").build();
+    let clean = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec runsv services/web";
+    let _runsv = sandbox.start(sandbox.command("sh").args(["-c", clean]));
+    service.wait_run();
+    let services = Service::at(sandbox.services());
+    services.wait_text("found", "done\n");
+    assert_eq!(services.read("found"), "done\n");
+}
+
+fn nanoseconds(events: &[String]) -> Vec<i64> {
+    events.iter().map(|event| event.parse().unwrap()).collect()
+}

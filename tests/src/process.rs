@@ -1,0 +1,161 @@
+//! Processes of a test: run to their end with a deadline, or in the background until dropped.
+
+use std::fs::{self, File, read_dir};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::panicking;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::eventually::{eventually, within};
+use crate::suite::note;
+
+/// What a finished program left.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Standard output; bytes that are not UTF-8 are replaced.
+    pub stdout: String,
+    /// Standard error, the same way.
+    pub stderr: String,
+}
+
+/// A program in the background. Killed and reaped when dropped; what it started is the sandbox's to kill.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Running {
+    /// Starts `command` with its output in the files `stdout` and `stderr`.
+    pub(crate) fn start(command: &mut Command, stdout: PathBuf, stderr: PathBuf) -> Self {
+        command.stdout(create(&stdout)).stderr(create(&stderr));
+        let child = {
+            let _fork = exclude_forks();
+            command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        };
+        let name = command.get_program().to_string_lossy().into_owned();
+        Self { name, child, stdout, stderr }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, signal).unwrap_or_else(|errno| panic!("kill {pid} {signal}: {errno}"));
+    }
+
+    /// The writing end of its standard input, when it was started with a pipe; dropping it is the end of file.
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("standard input is a pipe, taken once")
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// True until it has ended.
+    pub fn is_running(&mut self) -> bool {
+        self.poll().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Output {
+        let what = format!("end of {} (pid {})", self.name, self.pid());
+        let status = eventually(&what, || self.poll());
+        Output { code: status.code(), signal: status.signal(), stdout: self.stdout(), stderr: self.stderr() }
+    }
+
+    fn poll(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child can be waited for")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if panicking() {
+            note(&format!("stdout of {}: {:?}", self.name, self.stdout()));
+            note(&format!("stderr of {}: {:?}", self.name, self.stderr()));
+        }
+        // It may have ended already; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// True when the process exists and is not a zombie.
+pub fn is_running(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The state follows the name, which may itself hold parentheses.
+    !matches!(
+        stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().as_bytes()),
+        Some([b'Z' | b'X', ..]) | None
+    )
+}
+
+/// Kills every process that has `tag` in its environment, until none is left; reaps those that became our children.
+pub(crate) fn kill_tagged(tag: &str) {
+    let mut killed = Vec::new();
+    let gone = within(Duration::from_secs(20), || {
+        let found = tagged(tag);
+        for pid in &found {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        killed.extend_from_slice(&found);
+        found.is_empty()
+    });
+    for pid in killed {
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+    if !gone && !panicking() {
+        panic!("processes of the test cannot be killed: {:?}", tagged(tag));
+    }
+}
+
+/// Held while an executable is written and while a process is started: a child between fork and exec would hold the
+/// descriptor that writes a script, and the script's start would fail with ETXTBSY.
+pub(crate) fn exclude_forks() -> MutexGuard<'static, ()> {
+    static FORK: Mutex<()> = Mutex::new(());
+    FORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tagged(tag: &str) -> Vec<Pid> {
+    let Ok(entries) = read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let own = std::process::id().cast_signed();
+    pids.filter(|pid| *pid != own && has_tag(*pid, tag)).map(Pid::from_raw).collect()
+}
+
+fn has_tag(pid: i32, tag: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == tag.as_bytes())
+}
+
+fn create(path: &Path) -> File {
+    File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
