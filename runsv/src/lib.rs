@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 pub mod cli;
+pub mod machine;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {

@@ -1,0 +1,31 @@
+//! What can be done about it.
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use svlib::command::Command;
+use svlib::exit_status::ExitStatus;
+use svlib::status::Status;
+
+/// Something to be done, in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Publish the status. It comes before everything else of one step, so that whoever is affected finds it published.
+    Publish(Status),
+    /// Start a program and answer with [`Event::Spawned`](super::Event::Spawned).
+    Spawn(Program),
+    /// Send a signal to a child that has not been reaped.
+    Signal(Pid, Signal),
+    /// There is nothing left to do for this process.
+    Exit,
+}
+
+/// A program in the service directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `./run`, which has to be there.
+    Run,
+    /// `./finish`, if it is there, told how `run` ended.
+    Finish(ExitStatus),
+    /// `control/<letter>`, if it is there and executable.
+    Control(Command),
+}

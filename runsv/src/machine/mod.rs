@@ -1,0 +1,262 @@
+//! The decisions about one supervised process: a service, or its log service.
+//!
+//! Nothing here performs anything or reads a clock: an [`Event`] and the time go in, the next [`State`] and the
+//! [`Action`]s come out. [`pair`] joins two such machines.
+//!
+//! | event | `Down` | `Run` | `Ended`, `Finish` |
+//! |---|---|---|---|
+//! | due | `control/u`, `run` | | `finish` again, if there was no process |
+//! | `u` | want up, start | want up | want up |
+//! | `o` | want down, start | want down | want down |
+//! | `d` `x` | want down, exit | want it, then as `t` | want down, exit |
+//! | `t` | | `control/t` or TERM; if not wanted up CONT and `control/d`, `control/x` | |
+//! | `p` `c` | paused or not | `control/p` or STOP, `control/c` or CONT; paused or not | paused or not |
+//! | other | | its control script or signal | |
+//! | exit | | `finish`, else down | down |
+//! | `Close` | gone, or a last start if one is owed | want exit | |
+//!
+//! A process that is down and wanted to exit is gone. One that is down and wanted up is started at once if the last
+//! start is a second ago, else a second from now.
+
+pub mod action;
+pub mod event;
+pub mod pair;
+pub mod state;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use svlib::command::Command;
+use svlib::exit_status::ExitStatus;
+use svlib::moment::Moment;
+use svlib::status::Want;
+
+pub use action::{Action, Program};
+pub use event::{Event, Outcome};
+pub use state::{Process, Role, Script, State};
+
+/// A `run` that lived less than this is restarted no sooner than after this.
+pub const THROTTLE: Duration = Duration::from_secs(1);
+
+/// Decides what `event` means at the time `now`.
+pub fn step(state: State, event: Event, now: Moment) -> (State, Vec<Action>) {
+    let mut step = Step { state, now, actions: Vec::new() };
+    step.take(event);
+    step.go_on();
+    step.publish();
+    (step.state, step.actions)
+}
+
+struct Step {
+    state: State,
+    now: Moment,
+    actions: Vec<Action>,
+}
+
+impl Step {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Wake => self.retry_finish(),
+            Event::Command(command) => self.state.queue.push_back(command),
+            Event::Spawned(program, outcome) => self.spawned(program, outcome),
+            Event::Exited(pid, status) => match (&self.state.process, self.state.script) {
+                (_, Some(Script::Running(command, script))) if script == pid => {
+                    self.script_ended(command, status.success());
+                }
+                (&Process::Run { pid: run }, _) if run == pid => self.run_ended(status),
+                (&Process::Finish { pid: finish }, _) if finish == pid => self.down(),
+                _ => {}
+            },
+            Event::Close => self.close(),
+        }
+    }
+
+    /// Does what waited for this step: commands first, then an exit or a start that is due.
+    fn go_on(&mut self) {
+        while !self.state.is_busy() {
+            let down_since = match self.state.process {
+                Process::Down { not_before } => Some(not_before),
+                Process::Gone => {
+                    self.state.queue.clear();
+                    return;
+                }
+                _ => None,
+            };
+            if down_since.is_some() && self.state.want == Want::Exit {
+                self.state.process = Process::Gone;
+                self.actions.push(Action::Exit);
+            } else if let Some(command) = self.state.queue.pop_front() {
+                self.command(command);
+            } else if self.state.want == Want::Up && down_since.is_some_and(|time| time <= self.now.monotonic) {
+                self.script(Command::Up);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Publishes a change, once it is decided what it is.
+    fn publish(&mut self) {
+        let status = self.state.status();
+        if status != self.state.published && !self.state.is_undecided() {
+            self.state.published = status;
+            self.actions.insert(0, Action::Publish(status));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let running = matches!(self.state.process, Process::Run { .. });
+        match command {
+            Command::Up | Command::Once => {
+                self.want(if command == Command::Up { Want::Up } else { Want::Down });
+                if matches!(self.state.process, Process::Down { .. }) {
+                    self.script(Command::Up);
+                }
+            }
+            Command::Exit if self.state.role == Role::Log => {}
+            Command::Down | Command::Exit => {
+                self.want(if command == Command::Down { Want::Down } else { Want::Exit });
+                if running {
+                    self.script(Command::Terminate);
+                }
+            }
+            _ if running => self.script(command),
+            Command::Pause => self.state.paused = true,
+            Command::Continue => self.state.paused = false,
+            _ => {}
+        }
+    }
+
+    /// A log service that reads the rest of its pipe is not to be kept from exiting.
+    fn want(&mut self, want: Want) {
+        if self.state.role == Role::Service || self.state.want != Want::Exit {
+            self.state.want = want;
+        }
+    }
+
+    fn script(&mut self, command: Command) {
+        match self.state.role {
+            Role::Service => {
+                self.state.script = Some(Script::Asked(command));
+                self.actions.push(Action::Spawn(Program::Control(command)));
+            }
+            Role::Log => self.script_ended(command, false),
+        }
+    }
+
+    /// The second half of a command, when its script has ended; one that `succeeded` stands in for the signal.
+    fn script_ended(&mut self, command: Command, succeeded: bool) {
+        self.state.script = None;
+        match command {
+            Command::Up | Command::Once => return self.start(),
+            // Their signals have been sent before their scripts.
+            Command::Down | Command::Exit => return,
+            _ => {}
+        }
+        let sent = !succeeded && command.signal().is_some_and(|signal| self.signal(signal));
+        match command {
+            Command::Terminate => {
+                self.state.got_term |= sent;
+                if self.state.want != Want::Up {
+                    self.signal(Signal::SIGCONT);
+                    let exit = self.state.want == Want::Exit && self.state.role == Role::Service;
+                    self.script(if exit { Command::Exit } else { Command::Down });
+                }
+            }
+            Command::Pause => self.state.paused = true,
+            Command::Continue => self.state.paused = false,
+            _ => {}
+        }
+    }
+
+    /// Sends a signal to `run`, if it still runs, and says whether it does.
+    fn signal(&mut self, signal: Signal) -> bool {
+        if let Process::Run { pid } = self.state.process {
+            self.actions.push(Action::Signal(pid, signal));
+            return true;
+        }
+        false
+    }
+
+    fn start(&mut self) {
+        self.state.process = Process::Starting;
+        self.actions.push(Action::Spawn(Program::Run));
+    }
+
+    fn spawned(&mut self, program: Program, outcome: Outcome) {
+        match (program, &mut self.state.process) {
+            (Program::Run, Process::Starting) => {
+                self.state.started = self.now.monotonic;
+                self.state.changed = self.now.wall;
+                self.fresh();
+                match outcome {
+                    Outcome::Started(pid) => self.state.process = Process::Run { pid },
+                    _ => self.run_ended(ExitStatus::NOT_EXECUTED),
+                }
+            }
+            (Program::Finish(_), Process::Ended { retry, .. }) => match outcome {
+                Outcome::Started(pid) => {
+                    self.state.process = Process::Finish { pid };
+                    self.fresh();
+                }
+                Outcome::NoProcess => *retry = Some(self.now.monotonic + THROTTLE),
+                Outcome::Absent | Outcome::Failed => self.down(),
+            },
+            (Program::Control(command), _) if self.state.script == Some(Script::Asked(command)) => match outcome {
+                Outcome::Started(pid) => self.state.script = Some(Script::Running(command, pid)),
+                _ => self.script_ended(command, false),
+            },
+            _ => {}
+        }
+    }
+
+    /// A new process has neither been stopped nor sent TERM.
+    fn fresh(&mut self) {
+        self.state.paused = false;
+        self.state.got_term = false;
+    }
+
+    fn run_ended(&mut self, status: ExitStatus) {
+        self.state.got_term = false;
+        match self.state.role {
+            Role::Service => self.ask_finish(status),
+            Role::Log => self.down(),
+        }
+    }
+
+    fn ask_finish(&mut self, status: ExitStatus) {
+        self.state.process = Process::Ended { status, retry: None };
+        self.actions.push(Action::Spawn(Program::Finish(status)));
+    }
+
+    fn retry_finish(&mut self) {
+        if let Process::Ended { status, retry: Some(retry) } = self.state.process
+            && retry <= self.now.monotonic
+        {
+            self.ask_finish(status);
+        }
+    }
+
+    fn down(&mut self) {
+        let now = self.now.monotonic;
+        let lived = now.saturating_sub(self.state.started);
+        let not_before = if lived < THROTTLE { now + THROTTLE } else { now };
+        self.state.process = Process::Down { not_before };
+        self.state.changed = self.now.wall;
+        self.state.got_term = false;
+    }
+
+    /// A log service that only waits for its restart gets it now, or what is left in the pipe would be lost.
+    fn close(&mut self) {
+        let owed = self.state.want == Want::Up;
+        self.state.want = Want::Exit;
+        if owed && matches!(self.state.process, Process::Down { .. }) {
+            self.start();
+        }
+    }
+}
