@@ -1,0 +1,93 @@
+//! File descriptors. All that are made here are closed on exec.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd;
+
+use crate::error::{Context, Result};
+
+/// A pipe: its reading end, its writing end (pipe2(2)).
+///
+/// # Errors
+/// No descriptor or no memory is left.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    unistd::pipe2(OFlag::O_CLOEXEC).during("create pipe")
+}
+
+/// Reads once, again after an interruption (read(2)). Zero is end of file.
+///
+/// # Errors
+/// What read(2) reports; [`io::ErrorKind::WouldBlock`] where a non-blocking descriptor has nothing.
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(|| unistd::read(&fd, buffer))
+}
+
+/// Writes once, again after an interruption; possibly less than all of `bytes` (write(2)).
+///
+/// # Errors
+/// What write(2) reports.
+pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    uninterrupted(|| unistd::write(&fd, bytes))
+}
+
+/// Writes all of `bytes` to a blocking descriptor.
+///
+/// # Errors
+/// What write(2) reports; some bytes may have been written before.
+pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(&fd, bytes)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
+/// Makes reads and writes of the open file fail rather than wait, or wait again (`O_NONBLOCK`).
+///
+/// It is the open file that changes, also for other processes that share it.
+///
+/// # Errors
+/// What fcntl(2) reports.
+pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
+    let flags = fcntl(&fd, FcntlArg::F_GETFL).during("get file status flags")?;
+    let mut flags = OFlag::from_bits_retain(flags);
+    flags.set(OFlag::O_NONBLOCK, nonblocking);
+    fcntl(&fd, FcntlArg::F_SETFL(flags)).during("set file status flags").map(drop)
+}
+
+fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_go_through_a_pipe() {
+        let (reader, writer) = pipe().unwrap();
+        write_all(&writer, b"abc").unwrap();
+        drop(writer);
+        let mut buffer = [0; 8];
+        assert_eq!(read(&reader, &mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"abc");
+        assert_eq!(read(&reader, &mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_empty_nonblocking_pipe_would_block() {
+        let (reader, _writer) = pipe().unwrap();
+        set_nonblocking(&reader, true).unwrap();
+        assert_eq!(read(&reader, &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

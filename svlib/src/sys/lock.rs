@@ -1,0 +1,63 @@
+//! Lock files (flock(2)): held by one open file at a time, until it is closed or its process ends.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::error::{Context, Error, Result};
+
+/// An exclusive lock, released when it is dropped.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] Flock<File>);
+
+impl Lock {
+    /// Locks the file `path`, which is created with mode 0600 if need be; `None` if another holds the lock.
+    ///
+    /// # Errors
+    /// What open(2) or flock(2) report.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        match lock(path, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Error { errno: Errno::EWOULDBLOCK, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Locks the file `path`, and waits while another holds the lock.
+    ///
+    /// # Errors
+    /// What open(2) or flock(2) report.
+    pub fn exclusive(path: &Path) -> Result<Self> {
+        lock(path, FlockArg::LockExclusive)
+    }
+}
+
+fn lock(path: &Path, kind: FlockArg) -> Result<Lock> {
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).on("open", path)?;
+    loop {
+        match Flock::lock(file, kind) {
+            Ok(lock) => return Ok(Lock(lock)),
+            Err((unlocked, Errno::EINTR)) => file = unlocked,
+            Err((_, errno)) => return Err(errno).on("lock", path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::try_exclusive(&path).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        drop(held);
+        Lock::exclusive(&path).unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! System calls, a small safe family a file. Nothing else in svkit may use `unsafe`.
+
+pub mod clock;
+pub mod fd;
+pub mod fifo;
+pub mod inotify;
+pub mod lock;
+pub mod memory;
+pub mod poll;
+pub mod priority;
+pub mod process;
+pub mod proctitle;
+pub mod rlimit;
+pub mod signal;
+pub mod startup;
+pub mod user;

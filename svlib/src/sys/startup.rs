@@ -1,0 +1,56 @@
+//! What the parent handed over, recorded before Rust's runtime touches it.
+//!
+//! The runtime opens `/dev/null` in place of closed descriptors 0 to 2, and ignores SIGPIPE. What this process starts must
+//! see neither; [`process`](super::process) undoes both. Initialisers run before `main`, and glibc gives them `main`'s
+//! arguments.
+
+use std::ffi::{c_char, c_int};
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, Ordering};
+
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static ARGC: AtomicI32 = AtomicI32::new(0);
+static ARGV: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// The descriptors among 0, 1 and 2 that were closed when this process began.
+pub fn closed() -> impl Iterator<Item = RawFd> {
+    (0..3).filter(|fd| CLOSED.load(Ordering::Relaxed) & (1 << fd) != 0)
+}
+
+/// Whether the parent left SIGPIPE ignored.
+pub fn sigpipe_was_ignored() -> bool {
+    SIGPIPE_IGNORED.load(Ordering::Relaxed)
+}
+
+/// The number of arguments and the vector of them, in the memory that ps(1) shows. Null where the C library does not
+/// tell.
+pub(super) fn arguments() -> (c_int, *mut *mut c_char) {
+    (ARGC.load(Ordering::Relaxed), ARGV.load(Ordering::Relaxed))
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static RECORD: extern "C" fn(c_int, *mut *mut c_char) = record;
+
+extern "C" fn record(argc: c_int, argv: *mut *mut c_char) {
+    if cfg!(target_env = "gnu") {
+        ARGC.store(argc, Ordering::Relaxed);
+        ARGV.store(argv, Ordering::Relaxed);
+    }
+    let mut closed = 0;
+    for fd in 0..3 {
+        // SAFETY: F_GETFD only asks; it fails for a closed descriptor.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            closed |= 1 << fd;
+        }
+    }
+    CLOSED.store(closed, Ordering::Relaxed);
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action sigaction only fills in the current one, for which there is room.
+    let asked = unsafe { libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all bytes zero is a valid sigaction; the call may have filled in another.
+    let handler = unsafe { action.assume_init() }.sa_sigaction;
+    SIGPIPE_IGNORED.store(asked == 0 && handler == libc::SIG_IGN, Ordering::Relaxed);
+}
