@@ -22,8 +22,10 @@ impl Argument {
         if vector.is_null() || index >= usize::try_from(count).ok()? {
             return None;
         }
-        // SAFETY: the vector has `count` pointers, `index` is below that.
-        let start = NonNull::new(unsafe { *vector.add(index) })?;
+        // SAFETY: the vector has `count` pointers, and `index` is below that.
+        let place = unsafe { vector.add(index) };
+        // SAFETY: as above; the kernel made them before this program began.
+        let start = NonNull::new(unsafe { *place })?;
         // SAFETY: the kernel ends every argument with a NUL byte, in memory that lasts as long as the process.
         let length = unsafe { CStr::from_ptr(start.as_ptr().cast_const()) }.count_bytes();
         Some(Self { start: start.cast(), length })

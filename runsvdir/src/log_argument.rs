@@ -1,0 +1,79 @@
+//! The `log` argument: what the whole tree writes to standard error, shown in the process list.
+//!
+//! Standard error becomes a pipe that all children inherit and this process alone reads. Neither end blocks:
+//! a service must not wait because nobody reads, and this process must not wait for itself.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use nix::unistd::dup2_stderr;
+use svlib::sys::{fd, proctitle};
+use svlib::{Context as _, Result};
+
+use crate::cli;
+use crate::readproctitle::RollingLog;
+
+/// The time between two dots, which let old messages expire.
+pub const DOT: Duration = Duration::from_secs(15 * 60);
+
+/// The log, and the pipe that feeds it.
+#[derive(Debug)]
+pub struct LogArgument {
+    log: RollingLog,
+    memory: proctitle::Argument,
+    pipe: OwnedFd,
+    next_dot: Duration,
+}
+
+impl LogArgument {
+    /// Turns standard error into the log; none if the argument is too short. The first dot is due at `now`.
+    ///
+    /// # Errors
+    ///
+    /// No pipe could be made of standard error.
+    pub fn install(argument: &cli::LogArgument, now: Duration) -> Result<Option<Self>> {
+        let Some(log) = RollingLog::new(argument.text.as_bytes()) else { return Ok(None) };
+        let Some(memory) = proctitle::Argument::at(argument.index) else { return Ok(None) };
+        let (pipe, writing) = fd::pipe()?;
+        fd::set_nonblocking(&pipe, true)?;
+        fd::set_nonblocking(&writing, true)?;
+        dup2_stderr(writing).during("set standard error")?;
+        Ok(Some(Self { log, memory, pipe, next_dot: now }))
+    }
+
+    /// Readable when something was written to standard error.
+    #[must_use]
+    pub fn pipe(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Shows what was written, as much of it as one read gives: the rest must not keep the loop from its other work.
+    pub fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        if let Ok(count) = fd::read(&self.pipe, &mut buffer)
+            && count > 0
+        {
+            self.show(&buffer[..count]);
+        }
+    }
+
+    /// When the next dot is due.
+    #[must_use]
+    pub fn next_dot(&self) -> Duration {
+        self.next_dot
+    }
+
+    /// Shows a dot if one is due.
+    pub fn tick(&mut self, now: Duration) {
+        if now >= self.next_dot {
+            self.next_dot = now + DOT;
+            self.show(b".");
+        }
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        self.log.push(bytes);
+        self.memory.overwrite(self.log.text());
+    }
+}
