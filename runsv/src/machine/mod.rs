@@ -92,7 +92,8 @@ impl Step {
                 self.actions.push(Action::Exit);
             } else if let Some(command) = self.state.queue.pop_front() {
                 self.command(command);
-            } else if self.state.want == Want::Up && down_since.is_some_and(|time| time <= self.now.monotonic) {
+            } else if self.state.want == Want::Up && down_since.is_some_and(|time| time <= self.now.monotonic)
+            {
                 self.script(Command::Up);
             } else {
                 return;
@@ -207,10 +208,12 @@ impl Step {
                 Outcome::NoProcess => *retry = Some(self.now.monotonic + THROTTLE),
                 Outcome::Absent | Outcome::Failed => self.down(),
             },
-            (Program::Control(command), _) if self.state.script == Some(Script::Asked(command)) => match outcome {
-                Outcome::Started(pid) => self.state.script = Some(Script::Running(command, pid)),
-                _ => self.script_ended(command, false),
-            },
+            (Program::Control(command), _) if self.state.script == Some(Script::Asked(command)) => {
+                match outcome {
+                    Outcome::Started(pid) => self.state.script = Some(Script::Running(command, pid)),
+                    _ => self.script_ended(command, false),
+                }
+            }
             _ => {}
         }
     }

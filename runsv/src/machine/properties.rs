@@ -128,7 +128,10 @@ impl World {
                 self.asked.push(program);
             }
             Action::Signal(pid, signal) => {
-                assert!(self.children.contains(&(pid, Program::Run)), "{signal} to a process that is not ours");
+                assert!(
+                    self.children.contains(&(pid, Program::Run)),
+                    "{signal} to a process that is not ours"
+                );
                 self.signals.push(signal);
             }
             Action::Exit => {
@@ -198,10 +201,13 @@ impl World {
 
     /// Answers and ends all there is, as long as the process does not have to be ended by somebody.
     fn settle(&mut self, script_status: i32) {
-        while !self.asked.is_empty() || self.children.iter().any(|(_, program)| matches!(program, Program::Control(_)))
+        while !self.asked.is_empty()
+            || self.children.iter().any(|(_, program)| matches!(program, Program::Control(_)))
         {
             self.take(&Move::Answer(Answer::Started));
-            if let Some(script) = self.children.iter().position(|(_, program)| matches!(program, Program::Control(_))) {
+            if let Some(script) =
+                self.children.iter().position(|(_, program)| matches!(program, Program::Control(_)))
+            {
                 let (pid, _) = self.children.remove(script);
                 self.feed(Event::Exited(pid, ExitStatus::from_raw(script_status)));
             }
@@ -277,7 +283,8 @@ impl PairWorld {
                         self.last_pid += 1;
                         let pid = Pid::from_raw(self.last_pid);
                         self.children.push(pid);
-                        events.push_back(pair::Event::To(role, Event::Spawned(program, Outcome::Started(pid))));
+                        events
+                            .push_back(pair::Event::To(role, Event::Spawned(program, Outcome::Started(pid))));
                     }
                     pair::Action::Do(Role::Log, Action::Signal(..)) => self.log_signals += 1,
                     pair::Action::Do(_, action) => assert_ne!(action, Action::Exit),

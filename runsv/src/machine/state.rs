@@ -110,13 +110,22 @@ impl State {
             Process::Ended { .. } => (status::State::Finish, None),
             Process::Finish { pid } => (status::State::Finish, Some(pid)),
         };
-        Status { changed: self.changed, pid, paused: self.paused, want: self.want, got_term: self.got_term, state }
+        Status {
+            changed: self.changed,
+            pid,
+            paused: self.paused,
+            want: self.want,
+            got_term: self.got_term,
+            state,
+        }
     }
 
     /// When [`Event::Wake`](super::Event::Wake) is due, on the monotonic clock; `None` if nothing waits for the time.
     pub fn deadline(&self) -> Option<Duration> {
         match self.process {
-            Process::Down { not_before } if self.want == Want::Up && self.script.is_none() => Some(not_before),
+            Process::Down { not_before } if self.want == Want::Up && self.script.is_none() => {
+                Some(not_before)
+            }
             Process::Ended { retry, .. } => retry,
             _ => None,
         }

@@ -80,7 +80,9 @@ impl Bench {
     fn command_with(&mut self, byte: u8, scripts: &[Option<u8>]) -> Vec<Action> {
         let mut trace = self.command(byte);
         for script in scripts {
-            let Some(&Action::Spawn(Program::Control(letter))) = trace.last() else { panic!("no script: {trace:?}") };
+            let Some(&Action::Spawn(Program::Control(letter))) = trace.last() else {
+                panic!("no script: {trace:?}")
+            };
             let program = Program::Control(letter);
             trace.extend(match script {
                 None => self.spawned(program, Outcome::Absent),
@@ -219,9 +221,12 @@ fn commands_during_finish_set_only_what_is_wanted() {
         let mut bench = Bench::finishing(2000);
         assert_eq!((bench.command(letter), bench.stat()), (vec![], "finish\n".into()), "{letter}");
     }
-    for (letter, stat) in
-        [(b'u', "finish\n"), (b'o', "finish, want down\n"), (b'd', "finish, want down\n"), (b'p', "finish, paused\n")]
-    {
+    for (letter, stat) in [
+        (b'u', "finish\n"),
+        (b'o', "finish, want down\n"),
+        (b'd', "finish, want down\n"),
+        (b'p', "finish, paused\n"),
+    ] {
         let mut bench = Bench::finishing(2000);
         assert_eq!((bench.command(letter), bench.stat()), (vec![], stat.into()));
     }
@@ -359,7 +364,11 @@ fn want_and_term_of_one_command_are_published_together_and_before_the_signal() {
     let (_, actions) = step(bench.state, Event::Command(Command::Down), at(5));
     assert!(matches!(
         actions[..],
-        [Action::Publish(Status { got_term: true, want: Want::Down, .. }), Action::Signal(..), Action::Signal(..)]
+        [
+            Action::Publish(Status { got_term: true, want: Want::Down, .. }),
+            Action::Signal(..),
+            Action::Signal(..)
+        ]
     ));
 }
 

@@ -1,0 +1,182 @@
+//! What has to be there before a process can be supervised: its supervise directory, lock and fifos, and the log pipe.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use svlib::diag::Diag;
+use svlib::moment::Moment;
+use svlib::status::{Status, Want};
+use svlib::sys::lock::Lock;
+use svlib::sys::poll::{self, PollFd, PollFlags};
+use svlib::sys::signal::Signals;
+use svlib::sys::{fd, fifo};
+use svlib::{Context, Error, Result, error, paths};
+
+use crate::machine::Role;
+use crate::publish::Publisher;
+
+/// How often a lock that somebody else holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+const SUPERVISE_MODE: u32 = 0o700;
+const FIFO_MODE: u32 = 0o600;
+
+/// `name`, one of [`paths`], in the directory of `role`, seen from the service directory.
+pub fn path(role: Role, name: &str) -> PathBuf {
+    match role {
+        Role::Service => PathBuf::from(name),
+        Role::Log => Path::new(paths::LOG).join(name),
+    }
+}
+
+/// What is wanted at first: `down` holds a service back.
+pub fn first_want(role: Role) -> Want {
+    if path(role, paths::DOWN).exists() { Want::Down } else { Want::Up }
+}
+
+/// Whether there is a log service. One that cannot be is warned of.
+pub fn has_log(diag: &Diag) -> bool {
+    match fs::metadata(paths::LOG) {
+        Ok(metadata) if metadata.is_dir() => true,
+        Ok(_) => {
+            diag.warning(&"./log: not a directory");
+            false
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => {
+            diag.warning(&Error {
+                operation: "stat",
+                path: Some("./log".into()),
+                errno: error::errno(&error),
+            });
+            false
+        }
+    }
+}
+
+/// The pipe from a service to its log service. It is the supervisor's, so that it survives both.
+pub struct LogPipe {
+    /// Standard input of the log service.
+    pub read: OwnedFd,
+    /// Standard output of the service.
+    pub write: OwnedFd,
+}
+
+impl LogPipe {
+    /// A new pipe.
+    ///
+    /// # Errors
+    /// The system's, where there are no descriptors left.
+    pub fn new() -> Result<Self> {
+        let (read, write) = fd::pipe()?;
+        Ok(Self { read, write })
+    }
+}
+
+/// Makes the supervise directory and locks it, `None` if somebody else holds the lock.
+///
+/// # Errors
+/// The directory or the lock file cannot be made.
+pub fn lock(role: Role) -> Result<Option<Lock>> {
+    make_supervise_directory(&path(role, paths::SUPERVISE))?;
+    Lock::try_exclusive(&path(role, paths::LOCK))
+}
+
+/// As [`lock`], but waits for the lock: the log service may still be another supervisor's. `None` if TERM comes first.
+///
+/// # Errors
+/// As [`lock`].
+pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Option<Lock>> {
+    let mut told = false;
+    loop {
+        if let Some(lock) = lock(role)? {
+            return Ok(Some(lock));
+        }
+        if !told {
+            diag.warning(&(path(role, paths::LOCK).as_path(), ": held by another process, waiting"));
+            told = true;
+        }
+        poll::wait(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], Some(LOCK_RETRY))
+            .during("poll")?;
+        while let Some(signal) = signals.next()? {
+            if signal == Signal::SIGTERM {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// What [`lock`] found when it must not wait.
+pub fn is_locked(role: Role) -> Error {
+    Error { operation: "lock", path: Some(path(role, paths::LOCK)), errno: Errno::EAGAIN }
+}
+
+/// The fifo that commands are read from.
+pub struct Control {
+    /// Does not block.
+    pub read: OwnedFd,
+    /// Never written to: with it the fifo always has a writer, and never end-of-file.
+    _write: OwnedFd,
+}
+
+impl Control {
+    /// Makes and opens the fifo.
+    ///
+    /// # Errors
+    /// It is no fifo, or may not be made or opened.
+    pub fn open(role: Role) -> Result<Self> {
+        let path = path(role, paths::CONTROL);
+        fifo::make(&path, FIFO_MODE)?;
+        Ok(Self { read: fifo::open_read(&path)?, _write: fifo::open_write(&path)? })
+    }
+}
+
+/// Everything held for one process, as long as it is supervised.
+pub struct Supervised {
+    /// Where its commands come from.
+    pub control: Control,
+    /// Where its status goes.
+    pub publisher: Publisher,
+    _ok: OwnedFd,
+    _lock: Lock,
+}
+
+impl Supervised {
+    /// Opens what a process needs besides its lock, and publishes its first `status`.
+    ///
+    /// # Errors
+    /// A fifo cannot be made or opened.
+    pub fn open(role: Role, lock: Lock, status: Status, now: Moment, diag: &Diag) -> Result<Self> {
+        let control = Control::open(role)?;
+        let mut publisher = Publisher::new(role);
+        publisher.publish(status, now.monotonic, diag);
+        // Who finds `ok` open asks for the status next.
+        Ok(Self { control, publisher, _ok: open_ok(role)?, _lock: lock })
+    }
+}
+
+/// The fifo that tells everybody that a supervisor is there, as long as it is open.
+fn open_ok(role: Role) -> Result<OwnedFd> {
+    let path = path(role, paths::OK);
+    fifo::make(&path, FIFO_MODE)?;
+    fifo::open_read(&path)
+}
+
+/// `supervise` may be a symbolic link, to a place on a writable file system; then the target is made.
+fn make_supervise_directory(supervise: &Path) -> Result<()> {
+    let directory = match fs::read_link(supervise) {
+        Ok(target) => supervise.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => supervise.to_owned(),
+    };
+    match DirBuilder::new().mode(SUPERVISE_MODE).create(&directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).on("create directory", directory)
+        }
+        _ => Ok(()),
+    }
+}
