@@ -160,7 +160,10 @@ mod tests {
             )
     }
 
-    fn read(arguments: &[&[u8]]) -> Result<(u8, bool, Option<Vec<u8>>, Vec<Vec<u8>>), ExitCode> {
+    /// How often `-t`, whether `-v`, the value of `-e`, the operands.
+    type Read = (u8, bool, Option<Vec<u8>>, Vec<Vec<u8>>);
+
+    fn read(arguments: &[&[u8]]) -> Result<Read, ExitCode> {
         let arguments = [b"test".as_slice()].into_iter().chain(arguments.iter().copied());
         let arguments = arguments.map(|text| OsStr::from_bytes(text).to_owned());
         let matches = parse(test_command(), &USAGE, arguments)?;

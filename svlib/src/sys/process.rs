@@ -28,6 +28,7 @@ pub struct Spawn<'a> {
     arguments: Vec<OsString>,
     directory: Option<&'a Path>,
     descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
+    stdout_closed: bool,
     new_session: bool,
     search_path: bool,
 }
@@ -41,6 +42,7 @@ impl<'a> Spawn<'a> {
             program,
             directory: None,
             descriptors: Vec::new(),
+            stdout_closed: false,
             new_session: false,
             search_path: false,
         }
@@ -83,6 +85,13 @@ impl<'a> Spawn<'a> {
     #[must_use]
     pub fn stderr(self, source: BorrowedFd<'a>) -> Self {
         self.fd(libc::STDERR_FILENO, source)
+    }
+
+    /// Starts the child without a standard output.
+    #[must_use]
+    pub const fn close_stdout(mut self) -> Self {
+        self.stdout_closed = true;
+        self
     }
 
     /// Makes the child the leader of a new session and process group (setsid(2)).
@@ -139,7 +148,7 @@ impl<'a> Spawn<'a> {
         for &(number, source) in &self.descriptors {
             actions.duplicate(source, number)?;
         }
-        for number in startup::closed() {
+        for number in startup::closed().chain(self.stdout_closed.then_some(libc::STDOUT_FILENO)) {
             if !self.descriptors.iter().any(|&(replaced, _)| replaced == number) {
                 actions.close(number)?;
             }
