@@ -1,0 +1,184 @@
+//! Talks to one supervise directory.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use svlib::command::Command;
+use svlib::error::errno;
+use svlib::paths;
+use svlib::status::{RECORD_LENGTH, Status};
+use svlib::sys::{fd, fifo};
+
+use crate::report::Trouble;
+
+/// A service directory, and the name it was called by.
+#[derive(Debug)]
+pub struct Service {
+    name: Vec<u8>,
+    directory: PathBuf,
+}
+
+impl Service {
+    /// The service called `name`: a path if it starts with a dot or slash or ends with a slash, otherwise an entry of
+    /// `services`.
+    pub fn named(name: &OsStr, services: &Path) -> Self {
+        let bytes = name.as_bytes();
+        let is_path =
+            bytes.is_empty() || bytes.starts_with(b"/") || bytes.starts_with(b".") || bytes.ends_with(b"/");
+        let directory = if is_path {
+            name.into()
+        } else if services.as_os_str().is_empty() {
+            // An empty SVDIR is a directory that does not exist, not the current one.
+            PathBuf::new()
+        } else {
+            services.join(name)
+        };
+        Self { name: bytes.to_vec(), directory }
+    }
+
+    /// The log service in the service's directory.
+    pub fn log(&self) -> Self {
+        Self { name: [&self.name, b"/log".as_slice()].concat(), directory: self.directory.join(paths::LOG) }
+    }
+
+    /// The name to print.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The path of a file of the service, `file` being one of [`svlib::paths`].
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.directory.join(file)
+    }
+
+    /// The service directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Finds out whether the service directory can be entered.
+    ///
+    /// # Errors
+    /// What chdir(2) would say.
+    pub fn enter(&self) -> Result<(), Errno> {
+        if self.directory.as_os_str().is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        fs::metadata(self.directory.join(".")).map(drop).map_err(|error| errno(&error))
+    }
+
+    /// Finds out whether a runsv supervises the service. As long as the descriptor is kept, poll(2) reports an error on it
+    /// once that runsv has exited.
+    ///
+    /// # Errors
+    /// [`Trouble::NotRunning`], or why it is not known.
+    pub fn runsv(&self) -> Result<OwnedFd, Trouble> {
+        self.open_fifo(paths::OK, "unable to open supervise/ok")
+    }
+
+    /// The status that runsv has published.
+    ///
+    /// # Errors
+    /// Why it is not known; this does not look whether runsv is there.
+    pub fn status(&self) -> Result<Status, Trouble> {
+        let unable = |what| move |error: io::Error| Trouble::Unable(what, errno(&error));
+        // Not to hang should it be a fifo.
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(self.path(paths::STATUS))
+            .map_err(unable("unable to open supervise/status"))?;
+        let mut record = Vec::with_capacity(RECORD_LENGTH);
+        file.take(RECORD_LENGTH as u64)
+            .read_to_end(&mut record)
+            .map_err(unable("unable to read supervise/status"))?;
+        Status::decode(&record).map_err(|_| Trouble::BadStatus)
+    }
+
+    /// Sends commands, in one write.
+    ///
+    /// # Errors
+    /// [`Trouble::NotRunning`], or why they could not be sent.
+    pub fn send(&self, commands: &[Command]) -> Result<(), Trouble> {
+        let control = self.open_fifo(paths::CONTROL, "unable to open supervise/control")?;
+        let bytes: Vec<u8> = commands.iter().map(|command| command.byte()).collect();
+        fd::write_all(&control, &bytes)
+            .map_err(|error| Trouble::Unable("unable to write to supervise/control", errno(&error)))
+    }
+
+    /// Whether runsv starts the service by itself: there is no file `down`.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub fn is_normally_up(&self) -> Result<bool, Errno> {
+        match fs::metadata(self.path(paths::DOWN)) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(errno(&error)),
+        }
+    }
+
+    /// Opens a fifo that runsv reads, for writing.
+    fn open_fifo(&self, file: &str, what: &'static str) -> Result<OwnedFd, Trouble> {
+        fifo::open_write(&self.path(file)).map_err(|error| match error.errno {
+            Errno::ENXIO => Trouble::NotRunning,
+            errno => Trouble::Unable(what, errno),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_the_services_directory_unless_they_are_paths() {
+        for (name, services, directory) in [
+            ("web", "/service", "/service/web"),
+            ("web/log", "/service", "/service/web/log"),
+            ("web", "relative", "relative/web"),
+            ("/etc/sv/web", "/service", "/etc/sv/web"),
+            ("./web", "/service", "./web"),
+            (".", "/service", "."),
+            ("web/", "/service", "web/"),
+            ("", "/service", ""),
+            ("web", "", ""),
+        ] {
+            let service = Service::named(OsStr::new(name), Path::new(services));
+            assert_eq!(service.directory(), Path::new(directory), "{name:?} in {services:?}");
+            assert_eq!(service.name(), name.as_bytes());
+        }
+    }
+
+    #[test]
+    fn directories_are_entered_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let enter = |name: &str| Service::named(OsStr::new(name), directory.path()).enter();
+        assert_eq!(enter("missing"), Err(Errno::ENOENT));
+        assert_eq!(enter(""), Err(Errno::ENOENT));
+        assert_eq!(enter("file"), Err(Errno::ENOTDIR));
+        assert_eq!(enter(directory.path().to_str().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn only_a_whole_record_is_a_status() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join(paths::SUPERVISE)).unwrap();
+        let service = Service::named(directory.path().as_os_str(), Path::new("/"));
+        assert_eq!(service.status(), Err(Trouble::Unable("unable to open supervise/status", Errno::ENOENT)));
+        for (length, expected) in [(0, false), (18, false), (19, false), (20, true), (21, true)] {
+            fs::write(service.path(paths::STATUS), vec![0; length]).unwrap();
+            assert_eq!(service.status().is_ok(), expected, "{length}");
+        }
+        fs::write(service.path(paths::STATUS), [b'~'; 20]).unwrap();
+        assert_eq!(service.status(), Err(Trouble::BadStatus));
+    }
+}
