@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::unistd::{Gid, Uid};
+use svlib::sys::user::Identity;
 
 /// The most groups a specification may name, as in runit.
 pub const MAX_GROUPS: usize = 60;
@@ -16,12 +17,7 @@ pub const MAX_GROUPS: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserSpec {
     /// `:uid:gid[:gid…]`
-    Ids {
-        /// The user id.
-        uid: Uid,
-        /// The group id, then further groups; never empty.
-        gids: Vec<Gid>,
-    },
+    Ids(Identity),
     /// `user[:group…]`
     Names {
         /// The account.
@@ -56,9 +52,9 @@ impl UserSpec {
     /// The text that `parse` reads.
     pub fn text(&self) -> OsString {
         match self {
-            Self::Ids { uid, gids } => {
+            Self::Ids(Identity { uid, groups, .. }) => {
                 let mut text = format!(":{uid}");
-                gids.iter().for_each(|gid| text += &format!(":{gid}"));
+                groups.iter().for_each(|gid| text += &format!(":{gid}"));
                 text.into()
             }
             Self::Names { user, groups } => {
@@ -100,8 +96,9 @@ impl fmt::Display for BadUserSpec {
 fn parse_ids(bytes: &[u8]) -> Option<UserSpec> {
     let mut ids = bytes.split(|&byte| byte == b':').map(parse_id);
     let uid = Uid::from_raw(ids.next()??);
-    let gids = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
-    (1..=MAX_GROUPS).contains(&gids.len()).then_some(UserSpec::Ids { uid, gids })
+    let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
+    let gid = *groups.first()?;
+    (groups.len() <= MAX_GROUPS).then_some(UserSpec::Ids(Identity { uid, gid, groups }))
 }
 
 /// A decimal number, digits only. The highest is none: to setresuid(2) and its kin it means "leave it as it is".
@@ -129,7 +126,8 @@ mod tests {
     }
 
     fn ids(uid: u32, gids: &[u32]) -> UserSpec {
-        UserSpec::Ids { uid: Uid::from_raw(uid), gids: gids.iter().copied().map(Gid::from_raw).collect() }
+        let groups: Vec<_> = gids.iter().copied().map(Gid::from_raw).collect();
+        UserSpec::Ids(Identity { uid: Uid::from_raw(uid), gid: groups[0], groups })
     }
 
     fn names(user: &str, groups: &[&str]) -> UserSpec {
