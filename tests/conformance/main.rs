@@ -10,6 +10,11 @@ mod runsv_files;
 mod runsv_log;
 mod runsv_run;
 mod runsv_scripts;
+mod sv_commands;
+mod sv_errors;
+mod sv_lsb;
+mod sv_status;
+mod sv_wait;
 
 use std::process::ExitCode;
 
@@ -25,6 +30,11 @@ fn main() -> ExitCode {
             ("runsv_log", runsv_log::CASES),
             ("runsv_run", runsv_run::CASES),
             ("runsv_scripts", runsv_scripts::CASES),
+            ("sv_commands", sv_commands::CASES),
+            ("sv_errors", sv_errors::CASES),
+            ("sv_lsb", sv_lsb::CASES),
+            ("sv_status", sv_status::CASES),
+            ("sv_wait", sv_wait::CASES),
         ],
     )
 }

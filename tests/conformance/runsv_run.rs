@@ -202,7 +202,8 @@ fn run_inherits_standard_error(subject: &Subject) {
 fn run_inherits_no_descriptors(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     // 10 is the shell's own; cargo leaves some open for its children.
-    let run = format!("ls /proc/$$/fd | grep -x '[3-9]' >>../found; echo done >>../found; {SLEEP}");
+    let list = "for fd in 3 4 5 6 7 8 9; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >>../found; done";
+    let run = format!("{list}; echo done >>../found; {SLEEP}");
     let service = sandbox.service("web").run(&run).log("exec cat >/dev/null").build();
     let clean = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec runsv services/web";
     let _runsv = sandbox.start(sandbox.command("sh").args(["-c", clean]));

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 static PID: LazyLock<Regex> = LazyLock::new(|| regex(r"\(pid [0-9]+\)"));
-static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-9]+s\b"));
+static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?-u:\b)[0-9]+s(?-u:\b)"));
 static TAI64N: LazyLock<Regex> = LazyLock::new(|| regex(r"@[0-9a-f]{24}"));
 static CALENDAR: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([_T])[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{5}"));

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 
@@ -152,17 +153,10 @@ impl Service {
         self.read("supervise/stat").trim_end_matches('\n').to_owned()
     }
 
-    /// Waits until `supervise/stat` and the `supervise/status` that follows it say `stat`.
+    /// Waits until `supervise/stat` says `stat` and `supervise/status`, which is published after it, agrees.
     pub fn wait_stat(&self, stat: &str) {
-        let state = match stat.split(',').next() {
-            Some("run") => 1,
-            Some("finish") => 2,
-            _ => 0,
-        };
-        let mut last = String::new();
         eventually(&format!("{stat:?} in {}/supervise/stat", self.dir.display()), || {
-            last = self.stat();
-            (last == stat && self.try_status()?.state == state).then_some(())
+            (self.stat() == stat && self.try_status()?.agrees_with(stat)).then_some(())
         });
     }
 
@@ -190,6 +184,16 @@ impl Service {
             let status = self.try_status()?;
             (status.state == 1 && status.pid != 0 && status.pid != old).then_some(status.pid)
         })
+    }
+
+    /// Waits until the clock shows a later second than that of the last change: C's sv compares whole seconds, and takes
+    /// a service that started in the second of the command for a restarted one.
+    pub fn wait_next_second(&self) {
+        let changed = self.status().unix_seconds();
+        eventually("the next second", || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+            (now.as_secs().cast_signed() > changed).then_some(())
+        });
     }
 
     /// True while a supervisor holds `supervise/ok` open.

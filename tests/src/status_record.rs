@@ -40,4 +40,20 @@ impl StatusRecord {
     pub fn unix_seconds(&self) -> i64 {
         self.tai_seconds.wrapping_sub((1 << 62) + 10).cast_signed()
     }
+
+    /// True when the record says what this `supervise/stat` says.
+    pub fn agrees_with(&self, stat: &str) -> bool {
+        let has = |word: &str| stat.split(", ").any(|part| part == word);
+        let state = match stat.split(", ").next() {
+            Some("run") => 1,
+            Some("finish") => 2,
+            _ => 0,
+        };
+        let wants_up = !has("want down") && !has("want exit");
+        self.state == state
+            && (self.paused == 1) == has("paused")
+            && (self.got_term == 1) == has("got TERM")
+            // What a service that is down wants is not said.
+            && (state == 0 || (self.want == b'u') == wants_up)
+    }
 }

@@ -64,7 +64,7 @@ pub fn run(subjects: &[Reference], groups: &[Group]) -> ExitCode {
     set_child_subreaper(true).expect("a Linux with subreapers");
     umask(Mode::from_bits_truncate(0o022));
     set_hook(Box::new(|info| {
-        note(&format!("at {}", info.location().map_or_else(String::new, ToString::to_string)))
+        note(&format!("at {}", info.location().map_or_else(String::new, ToString::to_string)));
     }));
 
     let mut trials = Vec::new();
