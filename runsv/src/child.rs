@@ -18,7 +18,7 @@ use crate::setup::LogPipe;
 
 const OWNER_EXECUTE: u32 = 0o100;
 
-/// Starts `program` in the working directory, or in `./log`. What fails is warned of.
+/// Starts `program` in the working directory, or in `./log`. A failure is told.
 ///
 /// The service, its `finish` and its control scripts write into the log pipe, the log service reads from it.
 pub fn spawn(role: Role, program: Program, pipe: Option<&LogPipe>, diag: &Diag) -> Outcome {
@@ -52,22 +52,23 @@ pub fn spawn(role: Role, program: Program, pipe: Option<&LogPipe>, diag: &Diag) 
             Role::Log => spawn.stdin(pipe.read.as_fd()),
         };
     }
-    match spawn.spawn() {
-        Ok(pid) => Outcome::Started(pid),
-        Err(error) => {
-            let path = shown_path(role, program);
-            if error.errno == Errno::ENOENT && path.exists() {
-                diag.warning(&("unable to start ", path, ": its interpreter does not exist"));
-            } else {
-                diag.warning(&Error { path: Some(path), ..error });
-            }
-            if matches!(error.errno, Errno::EAGAIN | Errno::ENOMEM) {
-                Outcome::NoProcess
-            } else {
-                Outcome::Failed
-            }
+    spawn.spawn().map_or_else(|error| failed(role, program, error, diag), Outcome::Started)
+}
+
+/// Tells why `program` did not start, in runit's words: to the process that should have become it this is fatal.
+fn failed(role: Role, program: Program, error: Error, diag: &Diag) -> Outcome {
+    let path = shown_path(role, program);
+    match error.errno {
+        Errno::EAGAIN | Errno::ENOMEM => {
+            diag.warning(&Error { path: Some(path), ..error });
+            return Outcome::NoProcess;
         }
+        Errno::ENOENT if path.exists() => {
+            diag.fatal(&("unable to start ", path, ": its interpreter does not exist"));
+        }
+        _ => diag.fatal(&Error { path: Some(path), ..error }),
     }
+    Outcome::Failed
 }
 
 fn control_script(command: Command) -> PathBuf {

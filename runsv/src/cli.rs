@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn other_numbers_of_operands_are_a_usage_error() {
-        for arguments in [&[][..], &[b"a", b"b"], &[b"--"]] {
+        for arguments in [&[][..], &[&b"a"[..], b"b"], &[b"--"]] {
             assert_eq!(parse(arguments), Err(ExitCode::from(1)));
         }
     }

@@ -1,15 +1,16 @@
 //! Performing what has been decided.
 
+use std::path::Path;
 use std::time::Duration;
 
 use svlib::diag::Diag;
 use svlib::moment::Moment;
+use svlib::paths;
 use svlib::sys::signal;
-use svlib::{Result, paths};
 
 use crate::child;
 use crate::machine::{self, Event, Role, State, pair};
-use crate::setup::{self, Control, LogPipe, Supervised};
+use crate::setup::{self, Control, Failure, LogPipe, Supervised};
 
 /// All that a supervisor holds of the system, and what it does with it. No failure here ends the supervision: it is warned of.
 pub struct Executor {
@@ -79,22 +80,22 @@ impl Executor {
     }
 
     fn find_log(&mut self, now: Moment) -> Option<pair::Event> {
-        if !std::path::Path::new(paths::LOG).is_dir() {
+        if !Path::new(paths::LOG).is_dir() {
             return None;
         }
         let want = setup::first_want(Role::Log);
         match self.take_up_log(State::new(Role::Log, want, now), now) {
             Ok(()) => Some(pair::Event::LogFound(want)),
-            Err(error) => {
-                self.diag.warning(&error);
+            Err(failure) => {
+                self.diag.warning(&failure);
                 None
             }
         }
     }
 
-    fn take_up_log(&mut self, state: State, now: Moment) -> Result<()> {
+    fn take_up_log(&mut self, state: State, now: Moment) -> Result<(), Failure> {
         let pipe = LogPipe::new()?;
-        let lock = setup::lock(Role::Log)?.ok_or_else(|| setup::is_locked(Role::Log))?;
+        let lock = setup::lock(Role::Log)?;
         self.log = Some(Supervised::open(Role::Log, lock, state.status(), now, &self.diag)?);
         self.pipe = Some(pipe);
         Ok(())

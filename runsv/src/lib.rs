@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::signal::Signal;
+use svlib::Context;
 use svlib::diag::Diag;
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, memory};
-use svlib::{Context, Result};
 
 pub mod child;
 pub mod cli;
@@ -26,7 +26,7 @@ pub mod setup;
 use executor::Executor;
 use machine::pair::Pair;
 use machine::{Role, State};
-use setup::{LogPipe, Supervised};
+use setup::{Failure, LogPipe, Supervised};
 
 /// The exit code of a failure at startup (runsv(8)).
 const FATAL: u8 = 111;
@@ -40,8 +40,8 @@ pub fn main() -> ExitCode {
     let diag = Diag::new("runsv", Some(dir.as_os_str()));
     match supervise(&dir, diag.clone()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            diag.fatal(&error);
+        Err(failure) => {
+            diag.fatal(&failure);
             ExitCode::from(FATAL)
         }
     }
@@ -51,10 +51,10 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// The service directory cannot be taken hold of.
-fn supervise(dir: &Path, diag: Diag) -> Result<()> {
+fn supervise(dir: &Path, diag: Diag) -> Result<(), Failure> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM])?;
     env::set_current_dir(dir).during("change to directory")?;
-    let lock = setup::lock(Role::Service)?.ok_or_else(|| setup::is_locked(Role::Service))?;
+    let lock = setup::lock(Role::Service)?;
 
     let now = clock::now();
     let mut log = None;
@@ -71,5 +71,5 @@ fn supervise(dir: &Path, diag: Diag) -> Result<()> {
     let (held_log, log) = log.unzip();
     let mut executor = Executor { diag, service: supervised, log: held_log, pipe };
     memory::trim();
-    event_loop::run(Pair { service, log }, &mut executor, &signals)
+    Ok(event_loop::run(Pair { service, log }, &mut executor, &signals)?)
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use svlib::diag::Diag;
+use svlib::diag::{Diag, Message};
 use svlib::moment::Moment;
 use svlib::status::{Status, Want};
 use svlib::sys::lock::Lock;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
 use svlib::sys::{fd, fifo};
-use svlib::{Context, Error, Result, error, paths};
+use svlib::{Context, Error, error, paths};
 
 use crate::machine::Role;
 use crate::publish::Publisher;
@@ -25,6 +25,33 @@ use crate::publish::Publisher;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 const SUPERVISE_MODE: u32 = 0o700;
 const FIFO_MODE: u32 = 0o600;
+
+/// Why a process cannot be supervised.
+#[derive(Debug)]
+pub enum Failure {
+    /// The system refused something.
+    System(Error),
+    /// This lock is another's.
+    Locked(PathBuf),
+    /// This should be a fifo.
+    NotFifo(PathBuf),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Message for Failure {
+    fn append_to(&self, line: &mut Vec<u8>) {
+        match self {
+            Self::System(error) => error.append_to(line),
+            Self::Locked(path) => ("unable to lock ", path, ": temporary failure").append_to(line),
+            Self::NotFifo(path) => (path, " exists but is not a fifo").append_to(line),
+        }
+    }
+}
 
 /// `name`, one of [`paths`], in the directory of `role`, seen from the service directory.
 pub fn path(role: Role, name: &str) -> PathBuf {
@@ -44,7 +71,7 @@ pub fn has_log(diag: &Diag) -> bool {
     match fs::metadata(paths::LOG) {
         Ok(metadata) if metadata.is_dir() => true,
         Ok(_) => {
-            diag.warning(&"./log: not a directory");
+            diag.warning(&"./log: not a directory.");
             false
         }
         Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -72,48 +99,46 @@ impl LogPipe {
     ///
     /// # Errors
     /// The system's, where there are no descriptors left.
-    pub fn new() -> Result<Self> {
+    pub fn new() -> Result<Self, Error> {
         let (read, write) = fd::pipe()?;
         Ok(Self { read, write })
     }
 }
 
-/// Makes the supervise directory and locks it, `None` if somebody else holds the lock.
+/// Makes the supervise directory and locks it.
 ///
 /// # Errors
-/// The directory or the lock file cannot be made.
-pub fn lock(role: Role) -> Result<Option<Lock>> {
+/// The directory or the lock file cannot be made, or another holds the lock.
+pub fn lock(role: Role) -> Result<Lock, Failure> {
     make_supervise_directory(&path(role, paths::SUPERVISE))?;
-    Lock::try_exclusive(&path(role, paths::LOCK))
+    let path = path(role, paths::LOCK);
+    Lock::try_exclusive(&path)?.ok_or(Failure::Locked(path))
 }
 
 /// As [`lock`], but waits for the lock: the log service may still be another supervisor's. `None` if TERM comes first.
 ///
 /// # Errors
-/// As [`lock`].
-pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Option<Lock>> {
+/// The directory or the lock file cannot be made.
+pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Option<Lock>, Failure> {
     let mut told = false;
     loop {
-        if let Some(lock) = lock(role)? {
-            return Ok(Some(lock));
+        match lock(role) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(locked @ Failure::Locked(_)) if !told => {
+                diag.warning(&(locked, ", waiting"));
+                told = true;
+            }
+            Err(Failure::Locked(_)) => {}
+            Err(failure) => return Err(failure),
         }
-        if !told {
-            diag.warning(&(path(role, paths::LOCK).as_path(), ": held by another process, waiting"));
-            told = true;
-        }
-        poll::wait(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], Some(LOCK_RETRY))
-            .during("poll")?;
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        poll::wait(&mut fds, Some(LOCK_RETRY)).during("poll")?;
         while let Some(signal) = signals.next()? {
             if signal == Signal::SIGTERM {
                 return Ok(None);
             }
         }
     }
-}
-
-/// What [`lock`] found when it must not wait.
-pub fn is_locked(role: Role) -> Error {
-    Error { operation: "lock", path: Some(path(role, paths::LOCK)), errno: Errno::EAGAIN }
 }
 
 /// The fifo that commands are read from.
@@ -125,13 +150,9 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes and opens the fifo.
-    ///
-    /// # Errors
-    /// It is no fifo, or may not be made or opened.
-    pub fn open(role: Role) -> Result<Self> {
+    fn open(role: Role) -> Result<Self, Failure> {
         let path = path(role, paths::CONTROL);
-        fifo::make(&path, FIFO_MODE)?;
+        make_fifo(&path)?;
         Ok(Self { read: fifo::open_read(&path)?, _write: fifo::open_write(&path)? })
     }
 }
@@ -151,7 +172,7 @@ impl Supervised {
     ///
     /// # Errors
     /// A fifo cannot be made or opened.
-    pub fn open(role: Role, lock: Lock, status: Status, now: Moment, diag: &Diag) -> Result<Self> {
+    pub fn open(role: Role, lock: Lock, status: Status, now: Moment, diag: &Diag) -> Result<Self, Failure> {
         let control = Control::open(role)?;
         let mut publisher = Publisher::new(role);
         publisher.publish(status, now.monotonic, diag);
@@ -161,22 +182,27 @@ impl Supervised {
 }
 
 /// The fifo that tells everybody that a supervisor is there, as long as it is open.
-fn open_ok(role: Role) -> Result<OwnedFd> {
+fn open_ok(role: Role) -> Result<OwnedFd, Failure> {
     let path = path(role, paths::OK);
-    fifo::make(&path, FIFO_MODE)?;
-    fifo::open_read(&path)
+    make_fifo(&path)?;
+    Ok(fifo::open_read(&path)?)
+}
+
+fn make_fifo(path: &Path) -> Result<(), Failure> {
+    fifo::make(path, FIFO_MODE).map_err(|error| match error.errno {
+        Errno::EEXIST => Failure::NotFifo(path.to_owned()),
+        _ => Failure::System(error),
+    })
 }
 
 /// `supervise` may be a symbolic link, to a place on a writable file system; then the target is made.
-fn make_supervise_directory(supervise: &Path) -> Result<()> {
+fn make_supervise_directory(supervise: &Path) -> Result<(), Error> {
     let directory = match fs::read_link(supervise) {
         Ok(target) => supervise.parent().unwrap_or(Path::new("")).join(target),
         Err(_) => supervise.to_owned(),
     };
     match DirBuilder::new().mode(SUPERVISE_MODE).create(&directory) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(error).on("create directory", directory)
-        }
+        Err(error) if !directory.is_dir() => Err(error).on("create directory", directory),
         _ => Ok(()),
     }
 }
