@@ -1,6 +1,6 @@
 //! The command line: options and operands, by the name the program was called with.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::iter;
 use std::os::unix::ffi::OsStrExt;
 
@@ -35,7 +35,7 @@ pub fn command() -> Command {
             text('e', "envdir", "dir").help("Set and unset environment variables by the files in dir"),
             text('/', "root", "root").help("Change the root directory to root"),
             text('C', "directory", "pwd").help("Change the working directory to pwd, inside the new root"),
-            text('n', "nice", "inc").value_parser(increment).help("Add inc to the nice value"),
+            text('n', "nice", "inc").help("Add inc to the nice value"),
             text('l', "lock", "lock")
                 .action(ArgAction::Append)
                 .help("Hold a lock on the file lock; wait for it"),
@@ -111,7 +111,7 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut operands = matches.get_many::<OsString>("operands").unwrap_or_default().cloned();
     let mut subject = || operands.next().ok_or_else(wrong_usage);
     let changes = match applet {
-        Applet::Chpst => chpst_changes(&matches)?.ok_or_else(wrong_usage)?,
+        Applet::Chpst => chpst_changes(&matches, &usage)?,
         Applet::Setuidgid => Changes { identity: Some(UserSpec::Account(subject()?)), ..Changes::default() },
         Applet::Envuidgid => Changes { exported: Some(UserSpec::Account(subject()?)), ..Changes::default() },
         Applet::Envdir => {
@@ -123,7 +123,9 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
             let (wait, optional) = (!matches.get_flag("try"), matches.get_flag("optional"));
             Changes { lock: Some(LockFile { path: subject()?.into(), wait, optional }), ..Changes::default() }
         }
-        Applet::Softlimit => Changes { limits: given_limits(&matches, applet), ..Changes::default() },
+        Applet::Softlimit => {
+            Changes { limits: given_limits(&matches, applet, &usage)?, ..Changes::default() }
+        }
     };
     let program = operands.next().ok_or_else(wrong_usage)?;
     let argv0 = (applet == Applet::Chpst).then(|| value(&matches, "argv0")).flatten();
@@ -131,8 +133,8 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
     Ok(Request { steps: plan::steps(changes), program, argv })
 }
 
-/// The changes that chpst's options ask for; none if there is more than one lock.
-fn chpst_changes(matches: &ArgMatches) -> Result<Option<Changes>, Failure> {
+/// The changes that chpst's options ask for.
+fn chpst_changes(matches: &ArgMatches, usage: &Usage) -> Result<Changes, Failure> {
     let user =
         |id| value(matches, id).map(|text| UserSpec::parse(&text)).transpose().map_err(Failure::BadUser);
     let nested = if matches.get_flag("verbose") { Nested::Warn } else { Nested::Skip };
@@ -143,21 +145,23 @@ fn chpst_changes(matches: &ArgMatches) -> Result<Option<Changes>, Failure> {
     let mut locks = locks("lock", true).chain(locks("try-lock", false));
     let (lock, second) = (locks.next(), locks.next());
     if second.is_some() {
-        return Ok(None);
+        return Err(Failure::Answered(usage.refuse(&"more than one lock")));
     }
     let streams = Stream::ALL.into_iter().zip(["close-stdin", "close-stdout", "close-stderr"]);
-    Ok(Some(Changes {
+    Ok(Changes {
         new_session: matches.get_flag("session"),
         environment: value(matches, "envdir").map(|path| EnvironmentDirectory { path: path.into(), nested }),
         root: value(matches, "root").map(Into::into),
         directory: value(matches, "directory").map(Into::into),
-        nice: matches.get_one("nice").copied(),
+        nice: value(matches, "nice")
+            .map(|inc| increment(&inc).ok_or_else(|| refuse(usage, "increment", 'n', &inc)))
+            .transpose()?,
         exported: user("export")?,
         identity: user("user")?,
         lock,
         closed: streams.filter(|(_, id)| matches.get_flag(id)).map(|(stream, _)| stream).collect(),
-        limits: given_limits(matches, Applet::Chpst),
-    }))
+        limits: given_limits(matches, Applet::Chpst, usage)?,
+    })
 }
 
 /// An option that sets limits.
@@ -209,24 +213,31 @@ fn limit_options(applet: Applet) -> impl Iterator<Item = &'static LimitOption> {
 }
 
 fn limits(applet: Applet) -> impl Iterator<Item = Arg> {
-    let parser = if applet == Applet::Softlimit { number_or_hard } else { number };
-    limit_options(applet).map(move |option| {
-        text(option.letter, option.id, option.value).value_parser(parser).help(option.help)
-    })
+    limit_options(applet).map(|option| text(option.letter, option.id, option.value).help(option.help))
 }
 
 /// The limits that were given, in the order of the command line: `-m` and `-d` contradict each other, and the last counts.
-fn given_limits(matches: &ArgMatches, applet: Applet) -> Vec<(Resource, SoftLimit)> {
-    let mut given: Vec<_> = limit_options(applet)
-        .filter_map(|option| {
-            Some((matches.index_of(option.id)?, *matches.get_one(option.id)?, option.resources))
-        })
-        .collect();
-    given.sort_by_key(|&(index, ..)| index);
-    given
-        .iter()
-        .flat_map(|(_, limit, resources)| resources.iter().map(|&resource| (resource, *limit)))
-        .collect()
+fn given_limits(
+    matches: &ArgMatches,
+    applet: Applet,
+    usage: &Usage,
+) -> Result<Vec<(Resource, SoftLimit)>, Failure> {
+    let mut given: Vec<_> =
+        limit_options(applet).filter_map(|option| Some((matches.index_of(option.id)?, option))).collect();
+    given.sort_by_key(|&(index, _)| index);
+    let mut limits = Vec::new();
+    for (_, option) in given {
+        let text = value(matches, option.id).unwrap_or_default();
+        let limit =
+            if applet == Applet::Softlimit && text == "=" { Some(SoftLimit::Hard) } else { number(&text) };
+        let limit = limit.ok_or_else(|| refuse(usage, "limit", option.letter, &text))?;
+        limits.extend(option.resources.iter().map(|&resource| (resource, limit)));
+    }
+    Ok(limits)
+}
+
+fn refuse(usage: &Usage, what: &str, letter: char, text: &OsStr) -> Failure {
+    Failure::Answered(usage.refuse(&("invalid ", what, format!(" -- {letter} "), text)))
 }
 
 fn text(letter: char, id: &'static str, value: &'static str) -> Arg {
@@ -242,6 +253,7 @@ fn operands(names: &'static [&'static str]) -> Arg {
         .num_args(0..)
         .trailing_var_arg(true)
         .value_names(names)
+        .help("The program to run, with its arguments, comes last")
         .value_parser(value_parser!(OsString))
 }
 
@@ -249,26 +261,21 @@ fn value(matches: &ArgMatches, id: &str) -> Option<OsString> {
     matches.get_one::<OsString>(id).cloned()
 }
 
-/// A limit. runit takes an empty one for 0 and lets a number that does not fit wrap around.
-fn number(text: &str) -> Result<SoftLimit, String> {
-    unsigned(text).map(SoftLimit::To).ok_or_else(|| "not a number".into())
-}
-
-/// A limit for softlimit.
-fn number_or_hard(text: &str) -> Result<SoftLimit, String> {
-    if text == "=" { Ok(SoftLimit::Hard) } else { number(text) }
+/// A limit. runit takes an empty one for 0 and lets a number that does not fit wrap around; neither is a limit here.
+fn number(text: &OsStr) -> Option<SoftLimit> {
+    unsigned(text.to_str()?).map(SoftLimit::To)
 }
 
 /// An increment of the nice value: digits, after a minus or plus perhaps.
-fn increment(text: &str) -> Result<i32, String> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let inc = unsigned(digits).and_then(|inc| i32::try_from(inc).ok()).ok_or("not an increment")?;
-    Ok(if text.starts_with('-') { -inc } else { inc })
+fn increment(text: &OsStr) -> Option<i32> {
+    let text = text.to_str()?;
+    let increment = i32::try_from(unsigned(text.strip_prefix(['-', '+']).unwrap_or(text))?).ok()?;
+    Some(if text.starts_with('-') { -increment } else { increment })
 }
 
 /// Digits and nothing else.
-fn unsigned(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|_| !text.starts_with('+'))
+fn unsigned(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|_| !digits.starts_with('+'))
 }
 
 #[cfg(test)]

@@ -51,10 +51,14 @@ pub fn read(path: &Path) -> Result<Variables> {
     Ok(variables)
 }
 
-/// Reads a file up to and with its first newline, not much farther.
+/// Reads a file up to and with its first newline, not much farther. One that is gone by now, or a symlink to nowhere,
+/// counts as empty, as in daemontools.
 fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     // Without O_NONBLOCK, opening a fifo would wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
     let mut line = Vec::new();
     BufReader::with_capacity(512, file).take(MAX_VALUE as u64).read_until(b'\n', &mut line)?;
     if line.len() == MAX_VALUE { Err(Errno::E2BIG.into()) } else { Ok(line) }
@@ -129,9 +133,10 @@ mod tests {
         fs::create_dir(directory.path().join("F")).unwrap();
         symlink("F", directory.path().join("G")).unwrap();
         symlink("A", directory.path().join("H")).unwrap();
+        symlink("nowhere", directory.path().join("I")).unwrap();
         let variables = read(directory.path()).unwrap();
         let changes: BTreeMap<_, _> = variables.changes.into_iter().collect();
-        let expected = [("A", Some("1")), ("C d\ne", Some("3")), ("E", None), ("H", Some("1"))];
+        let expected = [("A", Some("1")), ("C d\ne", Some("3")), ("E", None), ("H", Some("1")), ("I", None)];
         let mut expected: BTreeMap<_, _> =
             expected.map(|(name, value)| (OsString::from(name), value.map(OsString::from))).into();
         expected.insert(OsString::from_vec(vec![0xff]), Some("4".into()));
@@ -143,12 +148,12 @@ mod tests {
 
     #[test]
     fn failures_name_the_file() {
-        let broken = directory(&[]);
-        symlink("nowhere", broken.path().join("LINK")).unwrap();
+        let looping = directory(&[]);
+        symlink("LOOP", looping.path().join("LOOP")).unwrap();
         let cases = [
             (directory(&[(b"A=B", b"1")]), "A=B", Errno::EINVAL),
             (directory(&[(b"BIG", &[b'x'; MAX_VALUE])]), "BIG", Errno::E2BIG),
-            (broken, "LINK", Errno::ENOENT),
+            (looping, "LOOP", Errno::ELOOP),
         ];
         for (directory, name, errno) in cases {
             let error = read(directory.path()).unwrap_err();
