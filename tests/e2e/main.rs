@@ -1,1 +1,2 @@
+//! The suite `e2e`.
 fn main() {}
