@@ -10,6 +10,9 @@ use crate::error::{Context, Result};
 
 pub use nix::sys::inotify::{AddWatchFlags as Mask, InotifyEvent as Event, WatchDescriptor as Watch};
 
+/// Adds to the mask that a watch of the same file has, rather than replace it. nix has no name for it.
+pub const MASK_ADD: Mask = Mask::from_bits_retain(libc::IN_MASK_ADD);
+
 /// A set of watched directories.
 #[derive(Debug)]
 pub struct Watcher(Inotify);
@@ -25,7 +28,8 @@ impl Watcher {
             .map(Self)
     }
 
-    /// Reports what `mask` says of `path` from now on. The same file twice is one watch with the last mask.
+    /// Reports what `mask` says of `path` from now on. The same file twice is one watch with the last mask, or
+    /// with both after [`MASK_ADD`].
     ///
     /// # Errors
     /// What inotify_add_watch(2) reports: ENOSPC when the user's limit of watches is reached.
