@@ -1,15 +1,17 @@
 //! Notices that a look at the services directory would now show something else.
 //!
-//! What a name leads to is decided in every directory in which the kernel looks a part of it up: `/`, `/etc` and
-//! `/etc/sv` for a link to `/etc/sv/web`, one more for each link on the way. All of them are watched, each for the names
-//! looked up in it, so that any part may be renamed, replaced or retargeted, also those of the services directory's own
-//! path; and the list of mounts is, as a mount changes what is seen without touching a directory.
+//! A name leads where it does as long as every part of its way does: `/etc/sv/web`, that a link leads to, until `/etc` or
+//! `/etc/sv` is moved, or `web` is another directory, or none. So a directory that is passed is watched for its own move
+//! (it cannot be removed while the way goes on), and where a way ends or a link stands, the directory is watched for
+//! that name. This holds for each service that is a link, through all links on its way, and for the services directory's
+//! own name: any part may be renamed, replaced or retargeted. The list of mounts is watched as well, since a mount
+//! changes what is seen without touching a directory.
 //!
 //! Where all of this works nothing has to be checked in vain, and an idle runsvdir makes no system call. Where
 //! it does not, [`Changes::are_complete`] is false, and the directory is to be looked at every five seconds:
 //!
 //! - inotify is not available, or its limits are reached (one warning is due: [`Changes::complaint`]);
-//! - a directory on the way may be searched but not read;
+//! - directories on the way may be searched but not read;
 //! - a file system is not one known to be changed by this machine alone, as network file systems are not.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{self, FsType};
-use svlib::sys::inotify::{Event, Mask, Watch, Watcher};
-use svlib::{Context as _, Error};
+use svlib::error::{self, Error};
+use svlib::sys::inotify::{Event, MASK_ADD, Mask, Watch, Watcher};
 
 /// As many links are followed on one way as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -54,8 +56,8 @@ pub struct Survey<'a> {
     changes: &'a mut Changes,
     /// The services directory, free of links.
     directory: PathBuf,
-    /// What came of watching each directory.
-    paths: HashMap<PathBuf, Option<Watch>>,
+    /// What came of watching each path.
+    paths: HashMap<(PathBuf, Mask), Option<Watch>>,
     previous: HashMap<Watch, Interest>,
 }
 
@@ -84,8 +86,9 @@ impl Changes {
         let previous = std::mem::take(&mut self.interests);
         let mut survey = Survey { changes: self, directory: PathBuf::new(), paths: HashMap::new(), previous };
         survey.directory = survey.walk(Path::new("."), directory);
-        if let Some(interest) = survey.watch(&survey.directory.clone()) {
-            interest.services = true;
+        match survey.watch(&survey.directory.clone(), entries()) {
+            Some(interest) => interest.services = true,
+            None => survey.changes.is_complete = false,
         }
         survey
     }
@@ -132,14 +135,13 @@ impl Changes {
             || self.interests.get(&event.wd).is_some_and(|interest| interest.includes(event.name.as_deref()))
     }
 
-    fn add(&mut self, directory: &Path) -> Option<Watch> {
-        if !is_local(directory) {
-            self.is_complete = false;
-        }
-        match self.watcher.as_ref()?.add(directory, entries_and_self()) {
-            Ok(watch) => Some(watch),
+    fn add(&mut self, directory: &Path, mask: Mask) -> Option<Watch> {
+        match self.watcher.as_ref()?.add(directory, mask) {
+            Ok(watch) => {
+                self.is_complete &= is_local(directory);
+                Some(watch)
+            }
             Err(error) => {
-                self.is_complete = false;
                 if matches!(error.errno, Errno::ENOSPC | Errno::ENOMEM) {
                     self.complain(error);
                 }
@@ -185,38 +187,45 @@ impl Survey<'_> {
         }
     }
 
-    /// Watches every directory in which a part of `path` is looked up, from `base` on. Returns where it leads.
+    /// Watches the way from `base` along `path`. Returns where it leads, as far as it goes.
     fn walk(&mut self, base: &Path, path: &Path) -> PathBuf {
         let mut here = base.to_path_buf();
         let mut rest: VecDeque<OsString> = parts(path).collect();
+        let mut passed = Vec::new();
         let mut links = 0;
         while let Some(part) = rest.pop_front() {
-            // "/" replaces, ".." is what the kernel makes of it: nothing before it is a link any more.
+            // "/" replaces what there is; "..", after no link any more, is the directory above.
             if part == "/" || part == ".." || part == "." {
                 here.push(part);
                 continue;
             }
-            if let Some(interest) = self.watch(&here) {
-                interest.names.insert(part.clone());
+            let next = here.join(&part);
+            if !rest.is_empty() && self.watch(&next, itself()).is_some() {
+                passed.push((here, part));
+                here = next;
+                continue;
             }
-            here.push(&part);
-            match fs::read_link(&here).during("read link").map_err(|error| error.errno) {
+            self.watch_name(&here, &part);
+            match fs::read_link(&next).map_err(|error| error::errno(&error)) {
                 Ok(target) => {
                     links += 1;
                     if links > MOST_LINKS {
                         break;
                     }
-                    here.pop();
-                    for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
-                        rest.push_front(part);
-                    }
+                    parts(&target)
+                        .collect::<Vec<_>>()
+                        .into_iter()
+                        .rev()
+                        .for_each(|part| rest.push_front(part));
                 }
-                // No link.
-                Err(Errno::EINVAL) => {}
-                // What makes it appear is watched.
-                Err(Errno::ENOENT | Errno::ENOTDIR) => break,
-                Err(_) => {
-                    self.changes.is_complete = false;
+                // No link: the end of the way, or a directory that may be passed but not watched.
+                Err(Errno::EINVAL) => here = next,
+                Err(errno) => {
+                    // Now that the way breaks off, what was passed may be removed, and all be made anew.
+                    for (directory, name) in passed {
+                        self.watch_name(&directory, &name);
+                    }
+                    self.changes.is_complete &= matches!(errno, Errno::ENOENT | Errno::ENOTDIR);
                     break;
                 }
             }
@@ -224,27 +233,33 @@ impl Survey<'_> {
         here
     }
 
-    fn watch(&mut self, directory: &Path) -> Option<&mut Interest> {
-        let watch = match self.paths.get(directory) {
-            Some(watch) => *watch,
-            None => {
-                let watch = self.changes.add(directory);
-                self.paths.insert(directory.to_path_buf(), watch);
-                watch
+    fn watch_name(&mut self, directory: &Path, name: &OsStr) {
+        match self.watch(directory, entries()) {
+            Some(interest) => {
+                interest.names.insert(name.to_owned());
             }
+            None => self.changes.is_complete = false,
+        }
+    }
+
+    fn watch(&mut self, path: &Path, mask: Mask) -> Option<&mut Interest> {
+        let key = (path.to_path_buf(), mask);
+        let watch = match self.paths.get(&key) {
+            Some(watch) => *watch,
+            None => *self.paths.entry(key).or_insert(self.changes.add(path, mask)),
         };
         watch.map(|watch| self.changes.interests.entry(watch).or_default())
     }
 }
 
-/// A name comes or goes, or the watched directory itself does.
-fn entries_and_self() -> Mask {
-    Mask::IN_CREATE
-        | Mask::IN_DELETE
-        | Mask::IN_MOVE
-        | Mask::IN_DELETE_SELF
-        | Mask::IN_MOVE_SELF
-        | Mask::IN_ONLYDIR
+/// The directory moves. Its removal shows here late if a process is in it, and is not relied on.
+fn itself() -> Mask {
+    Mask::IN_MOVE_SELF | Mask::IN_DELETE_SELF | Mask::IN_ONLYDIR | Mask::IN_DONT_FOLLOW | MASK_ADD
+}
+
+/// A name in the directory comes or goes, or the directory moves.
+fn entries() -> Mask {
+    Mask::IN_CREATE | Mask::IN_DELETE | Mask::IN_MOVE | itself()
 }
 
 fn parts(path: &Path) -> impl Iterator<Item = OsString> {
@@ -271,3 +286,6 @@ fn is_local(directory: &Path) -> bool {
     ];
     statfs::statfs(directory).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()))
 }
+
+#[cfg(test)]
+mod tests;
