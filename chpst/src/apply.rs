@@ -19,33 +19,30 @@ use crate::failure::Failure;
 use crate::plan::{EnvironmentDirectory, LockFile, Nested, SoftLimit, Step, Stream};
 use crate::userspec::UserSpec;
 
-/// What the program gets that is not part of the process yet.
+/// What the program gets besides the state of this process.
 #[derive(Debug)]
 pub struct Prepared {
     /// Its environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The lock, held by a descriptor that the program inherits. Dropping it would unlock the file.
-    pub lock: Option<Flock<OwnedFd>>,
-}
-
-/// Performs the steps in order; `environment` is what the program gets but for the steps that change it.
-///
-/// # Errors
-///
-/// The first failure; what was done before it stays done.
-pub fn apply(
-    steps: Vec<Step>,
-    environment: Vec<(OsString, OsString)>,
-    diag: &Diag,
-) -> std::result::Result<Prepared, Failure> {
-    let mut prepared = Prepared { environment, lock: None };
-    for step in steps {
-        prepared.perform(step, diag)?;
-    }
-    Ok(prepared)
+    lock: Option<Flock<OwnedFd>>,
 }
 
 impl Prepared {
+    /// Begins with this environment.
+    pub fn new(environment: Vec<(OsString, OsString)>) -> Self {
+        Self { environment, lock: None }
+    }
+
+    /// Performs the steps in order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure; what was done before it stays done.
+    pub fn apply(&mut self, steps: Vec<Step>, diag: &Diag) -> std::result::Result<(), Failure> {
+        steps.into_iter().try_for_each(|step| self.perform(step, diag))
+    }
+
     fn perform(&mut self, step: Step, diag: &Diag) -> std::result::Result<(), Failure> {
         match step {
             Step::NewSession => new_session()?,

@@ -6,15 +6,19 @@
 //! all that was asked for or not at all. Then this process becomes the program.
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use svlib::Error;
 use svlib::diag::Diag;
-use svlib::sys::process;
+use svlib::sys::process::Exec;
 
+use crate::apply::Prepared;
+use crate::cli::Request;
 use crate::failure::Failure;
+use crate::plan::Step;
 
 pub mod applet;
 pub mod apply;
@@ -31,21 +35,21 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub fn main() -> ExitCode {
     // As in runit, the emulated programs are chpst here too.
     let diag = Diag::new("chpst", None);
-    run(env::args_os(), &diag).report(&diag)
+    let Err(failure) = run(env::args_os(), &diag);
+    failure.report(&diag)
 }
 
 /// Comes back only when it fails.
-fn run(arguments: impl Iterator<Item = OsString>, diag: &Diag) -> Failure {
-    let request = match cli::request(arguments) {
-        Ok(request) => request,
-        Err(failure) => return failure,
-    };
+fn run(arguments: impl Iterator<Item = OsString>, diag: &Diag) -> Result<Infallible, Failure> {
+    let Request { mut steps, program, argv } = cli::request(arguments)?;
     // The program is looked up by our own PATH, not by one that an environment directory sets.
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let prepared = match apply::apply(request.steps, env::vars_os().collect(), diag) {
-        Ok(prepared) => prepared,
-        Err(failure) => return failure,
-    };
-    let errno = process::exec(&request.program, &request.argv, &prepared.environment, &path);
-    Failure::System(Error { operation: "run", path: Some(request.program.into()), errno })
+    let mut prepared = Prepared::new(env::vars_os().collect());
+    // The limits, which come last, may leave no memory; what the rest needs is made before them.
+    let limits = steps.split_off(steps.partition_point(|step| !matches!(step, Step::Limit(..))));
+    prepared.apply(steps, diag)?;
+    let exec = Exec::new(&program, &argv, &prepared.environment, &path);
+    prepared.apply(limits, diag)?;
+    let errno = exec.map_or_else(|errno| errno, |exec| exec.run());
+    Err(Failure::System(Error { operation: "run", path: Some(program.into()), errno }))
 }

@@ -179,54 +179,79 @@ pub fn wait(pid: Pid) -> Result<ExitStatus> {
     }
 }
 
-/// Becomes another program (execve(2)); comes back only with the reason why not.
+/// A program that this process is about to become (execve(2)), all memory for it at hand.
 ///
-/// A `program` without a slash is looked up in the directories of `path`, which a colon separates and of which an empty
-/// one is the current directory. One that may not be executed is passed over for a later one. A file that the kernel cannot
-/// execute is not given to a shell.
-pub fn exec(
-    program: &OsStr,
-    arguments: &[OsString],
-    environment: &[(OsString, OsString)],
-    path: &OsStr,
-) -> Errno {
-    match prepare_exec(program, arguments, environment, path) {
-        Ok((candidates, arguments, environment)) => {
-            hand_back_startup();
-            execute(&candidates, &pointers(&arguments), &pointers(&environment))
-        }
-        Err(errno) => errno,
+/// No shell runs a file that the kernel cannot execute.
+#[derive(Debug)]
+pub struct Exec {
+    candidates: Vec<CString>,
+    arguments: Vector,
+    environment: Vector,
+}
+
+impl Exec {
+    /// Prepares to run `program` with the arguments and the environment given.
+    ///
+    /// A `program` without a slash is looked up in the directories of `path`, which a colon separates and of which an empty
+    /// one is the current directory. One that may not be executed is passed over for a later one.
+    ///
+    /// # Errors
+    /// ENOENT for an empty name, EINVAL for a NUL byte in any text.
+    pub fn new(
+        program: &OsStr,
+        arguments: &[OsString],
+        environment: &[(OsString, OsString)],
+        path: &OsStr,
+    ) -> nix::Result<Self> {
+        Ok(Self {
+            candidates: candidates(program, path)?,
+            arguments: Vector::new(arguments.iter().map(|argument| c_string(argument)))?,
+            environment: Vector::new(environment.iter().map(variable))?,
+        })
+    }
+
+    /// Becomes the program; comes back only with the reason why not.
+    pub fn run(&self) -> Errno {
+        hand_back_startup();
+        execute(&self.candidates, &self.arguments.pointers, &self.environment.pointers)
     }
 }
 
-type CStrings = Vec<CString>;
+/// A null-terminated vector, and the strings it points to.
+#[derive(Debug)]
+struct Vector {
+    pointers: Vec<*const c_char>,
+    #[expect(dead_code, reason = "the pointers point here")]
+    strings: Vec<CString>,
+}
 
-fn prepare_exec(
-    program: &OsStr,
-    arguments: &[OsString],
-    environment: &[(OsString, OsString)],
-    path: &OsStr,
-) -> nix::Result<(CStrings, CStrings, CStrings)> {
-    let candidates = if program.is_empty() {
+impl Vector {
+    fn new(strings: impl Iterator<Item = nix::Result<CString>>) -> nix::Result<Self> {
+        let strings = strings.collect::<nix::Result<Vec<_>>>()?;
+        Ok(Self { pointers: pointers(&strings), strings })
+    }
+}
+
+/// The files that may be `program`.
+fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
+    if program.is_empty() {
         return Err(Errno::ENOENT);
-    } else if program.as_bytes().contains(&b'/') {
-        vec![c_string(program)?]
-    } else {
-        let directories = path.as_bytes().split(|&byte| byte == b':');
-        directories
-            .map(|directory| if directory.is_empty() { b"." } else { directory })
-            .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(program).as_os_str()))
-            .collect::<nix::Result<_>>()?
-    };
-    let arguments = arguments.iter().map(|argument| c_string(argument)).collect::<nix::Result<_>>()?;
-    let variable = |(name, value): &(OsString, OsString)| {
-        let mut variable = name.clone();
-        variable.push("=");
-        variable.push(value);
-        c_string(&variable)
-    };
-    let environment = environment.iter().map(variable).collect::<nix::Result<_>>()?;
-    Ok((candidates, arguments, environment))
+    }
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(program)?]);
+    }
+    let directories = path.as_bytes().split(|&byte| byte == b':');
+    directories
+        .map(|directory| if directory.is_empty() { b"." } else { directory })
+        .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(program).as_os_str()))
+        .collect()
+}
+
+fn variable((name, value): &(OsString, OsString)) -> nix::Result<CString> {
+    let mut variable = name.clone();
+    variable.push("=");
+    variable.push(value);
+    c_string(&variable)
 }
 
 fn execute(candidates: &[CString], arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
@@ -416,9 +441,13 @@ mod tests {
 
     #[test]
     fn exec_passes_over_what_is_not_there() {
-        let path = OsStr::new("/no/such/directory:/:");
-        assert_eq!(exec(OsStr::new("no-such-program"), &[], &[], path), Errno::ENOENT);
-        assert_eq!(exec(OsStr::new(""), &[], &[], path), Errno::ENOENT);
-        assert_eq!(exec(OsStr::new("/"), &[], &[], path), Errno::EACCES);
+        let exec =
+            |program| match Exec::new(OsStr::new(program), &[], &[], OsStr::new("/no/such/directory:/:")) {
+                Ok(exec) => exec.run(),
+                Err(errno) => errno,
+            };
+        assert_eq!(exec("no-such-program"), Errno::ENOENT);
+        assert_eq!(exec(""), Errno::ENOENT);
+        assert_eq!(exec("/"), Errno::EACCES);
     }
 }
