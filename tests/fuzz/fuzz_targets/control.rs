@@ -122,12 +122,15 @@ impl World {
     fn feed(&mut self, event: pair::Event) {
         let (pair, actions) = pair::step(self.pair.clone(), event, self.now);
         self.pair = pair;
+        let mut log_found = false;
         for action in actions {
             assert!(!self.exited, "{action:?} after the exit");
             match action {
                 pair::Action::Do(role, action) => self.perform(role, action),
-                // Its answer comes before anything else can happen.
-                pair::Action::FindLog => assert!(self.pair.log.is_none()),
+                pair::Action::FindLog => {
+                    assert!(self.pair.log.is_none());
+                    log_found = std::mem::take(&mut self.log_appears);
+                }
                 pair::Action::CloseLogPipe => {
                     assert!(!self.pipe_closed && self.pair.log.is_some());
                     assert!(!self.lives(Role::Service), "the service loses its log pipe");
@@ -138,10 +141,9 @@ impl World {
                     self.exited = true;
                 }
             }
-            if action == pair::Action::FindLog && self.log_appears {
-                self.log_appears = false;
-                self.feed(pair::Event::LogFound(Want::Up));
-            }
+        }
+        if log_found {
+            self.feed(pair::Event::LogFound(Want::Up));
         }
     }
 
