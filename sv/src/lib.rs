@@ -1,8 +1,8 @@
 //! Controls and reports services monitored by runsv: `sv`(8).
 //!
-//! The pure modules decide: [`verb`] what a word asks for, [`check`] whether it has happened, [`report`] and [`errno_text`] how
-//! it is told. [`client`] talks to a supervise directory, [`check_script`] runs a service's `check`, and [`wait`] waits for
-//! all services at once.
+//! The pure modules decide: [`verb`] what a word asks for, [`check`] whether it has happened, [`steadiness`] whether it will
+//! last, [`report`] and [`errno_text`] how it is told. [`client`] talks to a supervise directory, [`check_script`] runs a
+//! service's `check`, [`console`] prints and counts, and [`wait`] waits for all services at once.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -30,6 +30,7 @@ pub mod client;
 pub mod console;
 pub mod errno_text;
 pub mod report;
+pub mod steadiness;
 pub mod verb;
 pub mod wait;
 

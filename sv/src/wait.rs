@@ -6,7 +6,7 @@
 //! that report nothing.
 //!
 //! One service's `check` holds up no other service. One that runs when time is up is waited for and its answer counts, as
-//! in runit; a service whose `check` is pausing then is asked a last time.
+//! in runit; a service that runs but is not believed to last, or whose `check` is pausing, is asked a last time then.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::check_script::CheckScript;
 use crate::client::Service;
 use crate::console::Console;
 use crate::report::{Outcome, Trouble, outcome_line};
+use crate::steadiness::Steadiness;
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_millis(420);
@@ -34,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(420);
 pub struct Waiting {
     service: Service,
     goal: Goal,
+    /// From the first look on.
+    steadiness: Option<Steadiness>,
     check: CheckScript,
     /// Tells when runsv exits.
     runsv: Option<OwnedFd>,
@@ -53,7 +56,7 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
             }
         }
         let mut next = now.monotonic + LOOK;
-        services.retain_mut(|one| match one.look(now.monotonic, deadline, console) {
+        services.retain_mut(|one| match one.look(now, deadline, console) {
             Look::Again(at) => {
                 next = next.min(at);
                 true
@@ -93,10 +96,10 @@ enum Look {
 impl Waiting {
     /// Waits for `service` to reach `goal`.
     pub fn new(service: Service, goal: Goal) -> Self {
-        Self { service, goal, check: CheckScript::NotAsked, runsv: None }
+        Self { service, goal, steadiness: None, check: CheckScript::NotAsked, runsv: None }
     }
 
-    fn look(&mut self, now: Duration, deadline: Duration, console: &Console) -> Look {
+    fn look(&mut self, now: Moment, deadline: Duration, console: &Console) -> Look {
         if let CheckScript::Running { .. } = self.check {
             // Its answer is next, whatever becomes of runsv.
             self.runsv = None;
@@ -106,7 +109,13 @@ impl Waiting {
             Ok(status) => status,
             Err(trouble) => return Look::Lost(trouble),
         };
-        let time_is_up = now >= deadline;
+        let first = match self.goal {
+            Goal::Effect { before, .. } => before,
+            Goal::Requested => status,
+        };
+        let steadiness = self.steadiness.get_or_insert_with(|| Steadiness::new(&first, now));
+        let believed = steadiness.note(&status, now);
+        let time_is_up = now.monotonic >= deadline;
         match self.goal.judge(&status) {
             Verdict::Met => return Look::Reached(status),
             Verdict::Pending if time_is_up => return Look::TimedOut(status),
@@ -114,13 +123,13 @@ impl Waiting {
             Verdict::IfCheckSucceeds if self.check.has_confirmed(&status) => return Look::Reached(status),
             Verdict::IfCheckSucceeds => {}
         }
-        let due = self.check.due(&status);
+        let due = self.check.due(&status).max(believed);
         if time_is_up && self.check.answered_since(deadline) {
             Look::TimedOut(status)
-        } else if !time_is_up && now < due {
+        } else if !time_is_up && now.monotonic < due {
             Look::Again(due.min(deadline))
         } else {
-            self.check.start(&self.service, &status, now, console);
+            self.check.start(&self.service, &status, now.monotonic, console);
             // It may have answered already, having nothing to run.
             self.look(now, deadline, console)
         }
