@@ -15,6 +15,8 @@ mod runsv_files;
 mod runsv_log;
 mod runsv_run;
 mod runsv_scripts;
+mod runsvdir_scan;
+mod runsvdir_signals;
 mod sv_commands;
 mod sv_errors;
 mod sv_lsb;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
             ("runsv_log", runsv_log::CASES),
             ("runsv_run", runsv_run::CASES),
             ("runsv_scripts", runsv_scripts::CASES),
+            ("runsvdir_scan", runsvdir_scan::CASES),
+            ("runsvdir_signals", runsvdir_signals::CASES),
             ("sv_commands", sv_commands::CASES),
             ("sv_errors", sv_errors::CASES),
             ("sv_lsb", sv_lsb::CASES),
