@@ -5,12 +5,12 @@ use std::iter;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use nix::sys::resource::Resource;
 use svlib::cli::{self, Usage};
 
 use crate::applet::Applet;
 use crate::failure::Failure;
-use crate::plan::{self, Changes, EnvironmentDirectory, LockFile, Nested, SoftLimit, Step, Stream};
+use crate::limits;
+use crate::plan::{self, Changes, EnvironmentDirectory, LockFile, Nested, Step, Stream};
 use crate::userspec::UserSpec;
 
 /// What the command line asks for.
@@ -43,7 +43,7 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Hold a lock on the file lock, or fail at once"),
         ])
-        .args(limits(Applet::Chpst))
+        .args(limits::options(Applet::Chpst))
         .args([
             flag('P', "session").help("Run prog in a new session and process group"),
             flag('0', "close-stdin").help("Close standard input"),
@@ -82,7 +82,7 @@ pub fn command_of(applet: Applet) -> Command {
             ])
             .arg(operands(&["file", "program"])),
         Applet::Softlimit => command("Runs a program with other soft limits, = being the hard limit")
-            .args(limits(applet))
+            .args(limits::options(applet))
             .arg(operands(&["child"])),
     }
 }
@@ -124,7 +124,7 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
             Changes { lock: Some(LockFile { path: subject()?.into(), wait, optional }), ..Changes::default() }
         }
         Applet::Softlimit => {
-            Changes { limits: given_limits(&matches, applet, &usage)?, ..Changes::default() }
+            Changes { limits: limits::given(&matches, applet, &usage)?, ..Changes::default() }
         }
     };
     let program = operands.next().ok_or_else(wrong_usage)?;
@@ -160,87 +160,17 @@ fn chpst_changes(matches: &ArgMatches, usage: &Usage) -> Result<Changes, Failure
         identity: user("user")?,
         lock,
         closed: streams.filter(|(_, id)| matches.get_flag(id)).map(|(stream, _)| stream).collect(),
-        limits: given_limits(matches, Applet::Chpst, usage)?,
+        limits: limits::given(matches, Applet::Chpst, usage)?,
     })
 }
 
-/// An option that sets limits.
-struct LimitOption {
-    letter: char,
-    id: &'static str,
-    value: &'static str,
-    help: &'static str,
-    resources: &'static [Resource],
-    /// Whether chpst itself has the option, not only softlimit.
-    chpst: bool,
-}
-
-const LIMITS: [LimitOption; 11] = {
-    use Resource::*;
-    const fn limit(
-        letter: char,
-        id: &'static str,
-        value: &'static str,
-        help: &'static str,
-        resources: &'static [Resource],
-    ) -> LimitOption {
-        LimitOption { letter, id, value, help, resources, chpst: !matches!(letter, 'a' | 'l' | 's') }
-    }
-    const MEMORY: &[Resource] = &[RLIMIT_DATA, RLIMIT_STACK, RLIMIT_MEMLOCK, RLIMIT_AS];
-    [
-        limit(
-            'm',
-            "memory",
-            "bytes",
-            "Limit data and stack segment, locked and all memory, to bytes each",
-            MEMORY,
-        ),
-        limit('a', "all", "bytes", "Limit the total of all segments", &[RLIMIT_AS]),
-        limit('d', "data", "bytes", "Limit the data segment", &[RLIMIT_DATA]),
-        limit('s', "stack", "bytes", "Limit the stack segment", &[RLIMIT_STACK]),
-        limit('l', "locked", "bytes", "Limit locked memory", &[RLIMIT_MEMLOCK]),
-        limit('r', "resident", "bytes", "Limit resident memory, where the system does", &[RLIMIT_RSS]),
-        limit('o', "files", "n", "Limit open file descriptors", &[RLIMIT_NOFILE]),
-        limit('p', "processes", "n", "Limit the processes of the user", &[RLIMIT_NPROC]),
-        limit('f', "output", "bytes", "Limit the size of output files", &[RLIMIT_FSIZE]),
-        limit('c', "core", "bytes", "Limit the size of core files", &[RLIMIT_CORE]),
-        limit('t', "cpu", "seconds", "Limit CPU time; SIGXCPU comes then", &[RLIMIT_CPU]),
-    ]
-};
-
-fn limit_options(applet: Applet) -> impl Iterator<Item = &'static LimitOption> {
-    LIMITS.iter().filter(move |option| option.chpst || applet == Applet::Softlimit)
-}
-
-fn limits(applet: Applet) -> impl Iterator<Item = Arg> {
-    limit_options(applet).map(|option| text(option.letter, option.id, option.value).help(option.help))
-}
-
-/// The limits that were given, in the order of the command line: `-m` and `-d` contradict each other, and the last counts.
-fn given_limits(
-    matches: &ArgMatches,
-    applet: Applet,
-    usage: &Usage,
-) -> Result<Vec<(Resource, SoftLimit)>, Failure> {
-    let mut given: Vec<_> =
-        limit_options(applet).filter_map(|option| Some((matches.index_of(option.id)?, option))).collect();
-    given.sort_by_key(|&(index, _)| index);
-    let mut limits = Vec::new();
-    for (_, option) in given {
-        let text = value(matches, option.id).unwrap_or_default();
-        let limit =
-            if applet == Applet::Softlimit && text == "=" { Some(SoftLimit::Hard) } else { number(&text) };
-        let limit = limit.ok_or_else(|| refuse(usage, "limit", option.letter, &text))?;
-        limits.extend(option.resources.iter().map(|&resource| (resource, limit)));
-    }
-    Ok(limits)
-}
-
-fn refuse(usage: &Usage, what: &str, letter: char, text: &OsStr) -> Failure {
+/// A value that the option cannot have.
+pub(crate) fn refuse(usage: &Usage, what: &str, letter: char, text: &OsStr) -> Failure {
     Failure::Answered(usage.refuse(&("invalid ", what, format!(" -- {letter} "), text)))
 }
 
-fn text(letter: char, id: &'static str, value: &'static str) -> Arg {
+/// An option with a value.
+pub(crate) fn text(letter: char, id: &'static str, value: &'static str) -> Arg {
     Arg::new(id).short(letter).value_name(value).value_parser(value_parser!(OsString))
 }
 
@@ -257,13 +187,8 @@ fn operands(names: &'static [&'static str]) -> Arg {
         .value_parser(value_parser!(OsString))
 }
 
-fn value(matches: &ArgMatches, id: &str) -> Option<OsString> {
+pub(crate) fn value(matches: &ArgMatches, id: &str) -> Option<OsString> {
     matches.get_one::<OsString>(id).cloned()
-}
-
-/// A limit. runit takes an empty one for 0 and lets a number that does not fit wrap around; neither is a limit here.
-fn number(text: &OsStr) -> Option<SoftLimit> {
-    unsigned(text.to_str()?).map(SoftLimit::To)
 }
 
 /// An increment of the nice value: digits, after a minus or plus perhaps.
@@ -274,13 +199,15 @@ fn increment(text: &OsStr) -> Option<i32> {
 }
 
 /// Digits and nothing else.
-fn unsigned(digits: &str) -> Option<u64> {
+pub(crate) fn unsigned(digits: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| !digits.starts_with('+'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::SoftLimit;
+    use nix::sys::resource::Resource;
     use proptest::prelude::*;
     use std::path::PathBuf;
     use std::process::ExitCode;

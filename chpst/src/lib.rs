@@ -25,6 +25,7 @@ pub mod apply;
 pub mod cli;
 pub mod envdir;
 pub mod failure;
+mod limits;
 pub mod plan;
 pub mod userspec;
 
