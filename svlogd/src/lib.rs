@@ -1,11 +1,38 @@
 //! Writes standard input to automatically rotated, filtered log directories.
+//!
+//! ```text
+//! stdin → split → per directory: filter → format → write → rotation policy → rotate → processor
+//! ```
+//!
+//! [`split`], [`format`], [`filter`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
+//! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
+//! can, through [`current`], and hands old files to the [`processor`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 pub mod cli;
+pub mod config;
+pub mod current;
+pub mod directory;
+pub mod event_loop;
+pub mod filter;
+pub mod format;
+pub mod log_dir;
+pub mod policy;
+pub mod processor;
+pub mod report;
+pub mod split;
+pub mod udp;
+pub mod writer;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
-    ExitCode::from(111)
+    match cli::parse(std::env::args_os()) {
+        Ok(request) => {
+            svlib::sys::memory::trim();
+            event_loop::run(request)
+        }
+        Err(code) => code,
+    }
 }

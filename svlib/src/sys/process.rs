@@ -26,11 +26,17 @@ use crate::exit_status::ExitStatus;
 pub struct Spawn<'a> {
     program: OsString,
     arguments: Vec<OsString>,
-    directory: Option<&'a Path>,
+    directory: Option<Directory<'a>>,
     descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
     stdout_closed: bool,
     new_session: bool,
     search_path: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Directory<'a> {
+    Named(&'a Path),
+    Open(BorrowedFd<'a>),
 }
 
 impl<'a> Spawn<'a> {
@@ -58,7 +64,21 @@ impl<'a> Spawn<'a> {
     /// Starts the program in `directory`.
     #[must_use]
     pub fn dir(mut self, directory: &'a Path) -> Self {
-        self.directory = Some(directory);
+        self.directory = Some(Directory::Named(directory));
+        self
+    }
+
+    /// Starts the program in a directory that is open, whatever its name is by now.
+    #[must_use]
+    pub const fn dir_fd(mut self, directory: BorrowedFd<'a>) -> Self {
+        self.directory = Some(Directory::Open(directory));
+        self
+    }
+
+    /// Tells the program another name than its own as argument zero.
+    #[must_use]
+    pub fn argument_zero(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.arguments[0] = name.as_ref().to_owned();
         self
     }
 
@@ -153,8 +173,10 @@ impl<'a> Spawn<'a> {
                 actions.close(number)?;
             }
         }
-        if let Some(directory) = self.directory {
-            actions.change_directory(&c_string(directory.as_os_str())?)?;
+        match self.directory {
+            Some(Directory::Named(path)) => actions.change_directory(&c_string(path.as_os_str())?)?,
+            Some(Directory::Open(fd)) => actions.change_to_open_directory(fd)?,
+            None => {}
         }
         Ok(actions)
     }
@@ -329,6 +351,11 @@ impl FileActions {
         // SAFETY: the actions are initialised; the call copies the string.
         check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut self.0, directory.as_ptr()) })
     }
+
+    fn change_to_open_directory(&mut self, directory: BorrowedFd<'_>) -> nix::Result<()> {
+        // SAFETY: the actions are initialised.
+        check(unsafe { libc::posix_spawn_file_actions_addfchdir_np(&raw mut self.0, directory.as_raw_fd()) })
+    }
 }
 
 impl Drop for FileActions {
@@ -403,6 +430,16 @@ mod tests {
             shell.dir(Path::new("/")).stdout(writer).spawn().unwrap()
         });
         assert_eq!((status.code(), output.as_str()), (Some(42), "/\nzero one\n"));
+    }
+
+    #[test]
+    fn a_child_gets_an_open_directory_and_another_name() {
+        let root = std::fs::File::open("/").unwrap();
+        let (_, output) = output_of(|writer| {
+            let shell = Spawn::new("/bin/sh").argument_zero("named").arg("-c").arg("pwd; echo $0");
+            shell.dir_fd(root.as_fd()).stdout(writer).spawn().unwrap()
+        });
+        assert_eq!(output, "/\nnamed\n");
     }
 
     #[test]

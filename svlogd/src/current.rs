@@ -1,0 +1,193 @@
+//! The file `current`.
+//!
+//! Its owner-execute bit means that it was closed cleanly: two implementations take turns on one directory by it.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::fsync;
+use svlib::error::errno;
+use svlib::log_name::{LogName, Stage};
+use svlib::sys::{clock, fd};
+
+use crate::directory::Directory;
+use crate::report::{InDirectory, Report};
+
+const NAME: &str = "current";
+
+/// While it is written.
+const OPEN_MODE: Mode = Mode::from_bits_retain(0o644);
+
+/// Closed cleanly, as `current` or as an old file.
+const CLOSED_MODE: Mode = Mode::from_bits_retain(0o744);
+
+/// A step on the way of a line to the disk that failed: in words, and the system's reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Words such as `unable to write to current`.
+    pub what: &'static str,
+    /// The system's reason.
+    pub errno: Errno,
+}
+
+/// Says of a failure what was being done.
+pub fn failed(what: &'static str) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure { what, errno }
+}
+
+/// What [`Current::find`] came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No such file.
+    Nothing,
+    /// One that was closed cleanly, or an empty one: lines are appended.
+    Clean,
+    /// One that was not closed cleanly: it has become this old file.
+    SetAside(LogName),
+}
+
+/// The file that lines are appended to.
+pub struct Current {
+    /// `None` until the file could be opened.
+    file: Option<OwnedFd>,
+    size: u64,
+}
+
+impl Current {
+    /// Looks for `current`, and sets it aside if it was not closed cleanly.
+    ///
+    /// # Errors
+    /// What stat(2) and rename(2) report.
+    pub fn find(directory: &Directory) -> Result<(Self, Found), Failure> {
+        let mut size = 0;
+        let found = match directory.stat(NAME) {
+            Ok(stat)
+                if stat.st_size > 0 && !Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IXUSR) =>
+            {
+                let name = unused_name(directory, Stage::Unprocessed)?;
+                directory.rename(NAME, name.to_string()).map_err(failed("unable to rename current"))?;
+                Found::SetAside(name)
+            }
+            Ok(stat) => {
+                size = u64::try_from(stat.st_size).unwrap_or_default();
+                Found::Clean
+            }
+            Err(Errno::ENOENT) => Found::Nothing,
+            Err(errno) => return Err(failed("unable to stat current")(errno)),
+        };
+        Ok((Self { file: None, size }, found))
+    }
+
+    /// Opens or creates the file, unless it is open.
+    ///
+    /// # Errors
+    /// What open(2) and fchmod(2) report.
+    pub fn open(&mut self, directory: &Directory) -> Result<&OwnedFd, Failure> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let file = directory.open_append(NAME).map_err(failed("unable to open current"))?;
+                fchmod(&file, OPEN_MODE).map_err(failed("unable to set mode of current"))?;
+                file
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+
+    /// The bytes in the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends some of `bytes`, and returns how many.
+    ///
+    /// # Errors
+    /// What write(2) reports.
+    pub fn write(&mut self, directory: &Directory, bytes: &[u8]) -> Result<usize, Failure> {
+        let written = fd::write(self.open(directory)?, bytes)
+            .map_err(|error| failed("unable to write to current")(errno(&error)))?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    /// Makes the file an old one, safely on disk. The next one is not open yet.
+    ///
+    /// # Errors
+    /// The step that failed; the next call begins again.
+    pub fn rotate(
+        &mut self,
+        directory: &Directory,
+        stage: Stage,
+        report: &Report,
+    ) -> Result<LogName, Failure> {
+        let file = self.open(directory)?;
+        fsync(file).map_err(failed("unable to fsync current logfile"))?;
+        fchmod(file, CLOSED_MODE).map_err(failed("unable to set mode of current"))?;
+        let name = unused_name(directory, stage)?;
+        let (text, size) = (name.to_string(), self.size.to_string());
+        report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
+        directory.rename(NAME, &text).map_err(failed("unable to rename current"))?;
+        *self = Self { file: None, size: 0 };
+        Ok(name)
+    }
+
+    /// Closes the file. It counts as cleanly closed only once it is on disk.
+    ///
+    /// # Errors
+    /// What fsync(2) and fchmod(2) report.
+    pub fn close(self) -> Result<(), Failure> {
+        let Some(file) = self.file else { return Ok(()) };
+        fsync(&file).map_err(failed("unable to fsync current logfile"))?;
+        fchmod(&file, CLOSED_MODE).map_err(failed("unable to set mode of current"))
+    }
+}
+
+fn unused_name(directory: &Directory, stage: Stage) -> Result<LogName, Failure> {
+    directory.unused_name(clock::wall(), stage).map_err(failed("unable to stat old logfile"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(directory: &tempfile::TempDir, file: &str) -> u32 {
+        fs::metadata(directory.path().join(file)).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_owner_execute_bit_tells_a_clean_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let (mut current, found) = Current::find(&directory).unwrap();
+        assert_eq!((current.write(&directory, b"line\n"), found), (Ok(5), Found::Nothing));
+        assert_eq!(mode(&dir, NAME), 0o644);
+        current.close().unwrap();
+        assert_eq!(mode(&dir, NAME), 0o744);
+
+        let (mut current, found) = Current::find(&directory).unwrap();
+        assert_eq!((current.size(), found), (5, Found::Clean));
+        current.open(&directory).unwrap();
+        drop(current);
+
+        let (current, found) = Current::find(&directory).unwrap();
+        let Found::SetAside(name) = found else { panic!("{found:?}") };
+        assert_eq!(current.size(), 0);
+        assert_eq!(fs::read(dir.path().join(name.to_string())).unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn rotation_leaves_a_closed_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let (mut current, _) = Current::find(&directory).unwrap();
+        current.write(&directory, b"old\n").unwrap();
+        let name = current.rotate(&directory, Stage::Saved, &Report::new(false)).unwrap().to_string();
+        current.write(&directory, b"new\n").unwrap();
+        assert_eq!((mode(&dir, &name), current.size()), (0o744, 4));
+        assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"old\n");
+        assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), b"new\n");
+    }
+}

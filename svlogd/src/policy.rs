@@ -1,0 +1,245 @@
+//! When `current` is rotated, and which old file goes.
+
+use std::time::Duration;
+
+use memchr::memchr;
+use svlib::log_name::{LogName, Stage};
+
+/// The limits of a log directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Bytes at which `current` is rotated, zero for never.
+    pub size: u64,
+    /// The length of a line (`-l`): a line that ends within the last so many bytes of `size` is the last one.
+    pub line_limit: u64,
+    /// How many old files are kept, zero for all.
+    pub keep: u64,
+    /// How many of them a full disk leaves.
+    pub keep_min: u64,
+}
+
+/// What of some bytes goes to `current` in one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// The first so many bytes.
+    pub length: usize,
+    /// Once they are written, `current` is rotated.
+    pub rotate: bool,
+}
+
+/// Whether there are too many old files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surplus {
+    /// There are not.
+    None,
+    /// This one is to go.
+    Oldest(LogName),
+    /// There are, but all are needed.
+    AllNeeded,
+}
+
+impl Policy {
+    /// Whether a `current` of `written` bytes can take no more.
+    pub fn is_full(&self, written: u64) -> bool {
+        self.size != 0 && written >= self.size
+    }
+
+    /// How much of `bytes` a `current` of `written` bytes, which is not full, takes.
+    pub fn portion(&self, written: u64, bytes: &[u8]) -> Portion {
+        if self.size == 0 {
+            return Portion { length: bytes.len(), rotate: false };
+        }
+        let clamp = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
+        let room = clamp(self.size.saturating_sub(written));
+        // With a size below the length of a line, runit leaves nothing but the size to go by.
+        if let Some(threshold) = self.size.checked_sub(self.line_limit) {
+            let from = clamp(threshold.saturating_sub(written).saturating_sub(1)).min(room);
+            if let Some(newline) = memchr(b'\n', &bytes[from..room]) {
+                return Portion { length: from + newline + 1, rotate: true };
+            }
+        }
+        Portion { length: room, rotate: false }
+    }
+
+    /// After a rotation: the oldest of the old files, if there are more than `keep` of them. One only, even if there
+    /// are many more, and never one that `is_needed`.
+    pub fn surplus(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+        if self.keep == 0 { Surplus::None } else { oldest_beyond(self.keep, names, is_needed) }
+    }
+
+    /// When the disk is full: the oldest of the old files, if there are more than `keep_min` of them and the config
+    /// allows it.
+    pub fn expendable(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+        if self.keep_min < self.keep { oldest_beyond(self.keep_min, names, is_needed) } else { Surplus::None }
+    }
+}
+
+fn oldest_beyond(keep: u64, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+    let old = || names.iter().copied().filter(|name| name.stage != Stage::Temporary);
+    if old().count() as u64 <= keep {
+        return Surplus::None;
+    }
+    old().filter(|&name| !is_needed(name)).min().map_or(Surplus::AllNeeded, Surplus::Oldest)
+}
+
+/// Rotation by age: a deadline that stands still until it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    limit: Duration,
+    due: Option<Duration>,
+}
+
+impl Age {
+    /// The first deadline, `seconds` after `now` on the monotonic clock; `None` for zero seconds.
+    pub fn new(seconds: u64, now: Duration) -> Option<Self> {
+        let limit = Duration::from_secs(seconds);
+        (seconds != 0).then(|| Self { limit, due: now.checked_add(limit) })
+    }
+
+    /// The deadline on the monotonic clock; `None` if no clock reaches it.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Whether the deadline has come; then the next one is set.
+    pub fn take_due(&mut self, now: Duration) -> bool {
+        let reached = self.due.is_some_and(|due| due <= now);
+        if reached {
+            self.due = now.checked_add(self.limit);
+        }
+        reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use svlib::tai64n::Tai64n;
+
+    fn policy(size: u64, line_limit: u64) -> Policy {
+        Policy { size, line_limit, keep: 10, keep_min: 10 }
+    }
+
+    fn old(times: &[u64]) -> Vec<LogName> {
+        times.iter().map(|&seconds| LogName::new(Tai64n { seconds, nanos: 0 }, Stage::Saved)).collect()
+    }
+
+    /// The files that come of `bytes` and of `write_size` bytes offered at a time.
+    fn files(policy: &Policy, bytes: &[u8], write_size: usize) -> Vec<Vec<u8>> {
+        let mut files = vec![Vec::new()];
+        for mut chunk in bytes.chunks(write_size) {
+            while !chunk.is_empty() {
+                if policy.is_full(files.last().unwrap().len() as u64) {
+                    files.push(Vec::new());
+                }
+                let current = files.last_mut().unwrap();
+                let portion = policy.portion(current.len() as u64, chunk);
+                assert!(portion.length > 0);
+                current.extend_from_slice(&chunk[..portion.length]);
+                chunk = &chunk[portion.length..];
+                if portion.rotate {
+                    files.push(Vec::new());
+                }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn a_line_that_ends_near_the_size_is_the_last() {
+        let portion = policy(20, 10).portion(0, b"12345678\n0\n234\n");
+        assert_eq!(portion, Portion { length: 11, rotate: true });
+        assert_eq!(policy(20, 10).portion(9, b"\n\n"), Portion { length: 1, rotate: true });
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_size() {
+        let portion = policy(5, 2).portion(0, b"1234567\n");
+        assert_eq!(portion, Portion { length: 5, rotate: false });
+        assert!(policy(5, 2).is_full(5));
+    }
+
+    #[test]
+    fn with_size_zero_nothing_is_rotated() {
+        assert_eq!(policy(0, 10).portion(u64::MAX, b"a\n"), Portion { length: 2, rotate: false });
+        assert!(!policy(0, 10).is_full(u64::MAX));
+    }
+
+    #[test]
+    fn one_oldest_file_goes_at_a_time() {
+        let policy = Policy { keep: 2, keep_min: 1, ..policy(0, 0) };
+        let nothing = |_| false;
+        let first = old(&[1])[0];
+        assert_eq!(policy.surplus(&old(&[3, 1, 2, 4]), nothing), Surplus::Oldest(first));
+        assert_eq!(policy.surplus(&old(&[3, 1]), nothing), Surplus::None);
+        assert_eq!(policy.expendable(&old(&[3, 1]), nothing), Surplus::Oldest(first));
+        assert_eq!(policy.expendable(&old(&[3]), nothing), Surplus::None);
+    }
+
+    #[test]
+    fn a_needed_file_counts_but_stays() {
+        let policy = Policy { keep: 1, ..policy(0, 0) };
+        let names = old(&[1, 2]);
+        assert_eq!(policy.surplus(&names, |name| name == names[0]), Surplus::Oldest(names[1]));
+        assert_eq!(policy.surplus(&names, |_| true), Surplus::AllNeeded);
+    }
+
+    #[test]
+    fn temporary_files_do_not_count() {
+        let policy = Policy { keep: 1, ..policy(0, 0) };
+        let names = old(&[1, 2]);
+        assert_eq!(policy.surplus(&[names[0].at(Stage::Temporary), names[1]], |_| false), Surplus::None);
+    }
+
+    #[test]
+    fn keep_zero_keeps_all_and_n_not_below_keep_is_none() {
+        let names = old(&[1, 2, 3]);
+        assert_eq!(Policy { keep: 0, ..policy(0, 0) }.surplus(&names, |_| false), Surplus::None);
+        let policy = Policy { keep: 2, keep_min: 2, ..policy(0, 0) };
+        assert_eq!(policy.expendable(&names, |_| false), Surplus::None);
+    }
+
+    #[test]
+    fn the_age_is_counted_from_the_last_deadline_reached() {
+        let second = Duration::from_secs;
+        let mut age = Age::new(5, second(100)).unwrap();
+        assert!(!age.take_due(second(104)));
+        assert!(age.take_due(second(107)));
+        assert_eq!(age.due(), Some(second(112)));
+        assert_eq!(Age::new(0, second(1)), None);
+        assert_eq!(Age::new(u64::MAX, second(1)).unwrap().due(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_of_writes_makes_no_difference(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'a'), Just(b'b')], 0..300),
+            size in 1_u64..60,
+            line_limit in 1_u64..80,
+            write_size in 1_usize..40,
+        ) {
+            let policy = policy(size, line_limit);
+            let whole = files(&policy, &bytes, bytes.len().max(1));
+            prop_assert_eq!(&whole, &files(&policy, &bytes, write_size));
+            prop_assert_eq!(&whole.concat(), &bytes);
+            prop_assert!(whole.iter().all(|file| file.len() as u64 <= size));
+        }
+
+        #[test]
+        fn only_one_that_may_go_goes(
+            times in prop::collection::vec(0_u64..50, 0..20),
+            keep in 0_u64..10,
+            needed in 0_u64..50,
+        ) {
+            let policy = Policy { keep, ..policy(0, 0) };
+            let removable = times.iter().copied().filter(|&time| time != needed).min();
+            let expected = match removable {
+                _ if keep == 0 || times.len() as u64 <= keep => Surplus::None,
+                Some(oldest) => Surplus::Oldest(old(&[oldest])[0]),
+                None => Surplus::AllNeeded,
+            };
+            prop_assert_eq!(policy.surplus(&old(&times), |name| name.time.seconds == needed), expected);
+        }
+    }
+}

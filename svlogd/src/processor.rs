@@ -1,0 +1,235 @@
+//! The processor of a log directory (the `!` line): old files are fed through a shell command, one after the other, in
+//! the background. What waits for it is on disk: the `.u` files are the queue.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Pid, fsync};
+use svlib::exit_status::ExitStatus;
+use svlib::log_name::{LogName, Packing, Stage};
+use svlib::sys::process::Spawn;
+
+use crate::directory::Directory;
+use crate::report::{InDirectory, Report};
+
+/// With so many files waiting, the one that is being processed among them, `current` is not rotated any more: once it is
+/// full, the writer waits for the processor.
+pub const WAITING_LIMIT: usize = 10;
+
+/// When svlogd ends, a file is given up, and left to the next svlogd, after so many failures in a row.
+const FAILURES_AT_END: u32 = 5;
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// A processor that is running.
+pub struct Running {
+    pid: Pid,
+    file: LogName,
+}
+
+impl Running {
+    /// Whether it is this process.
+    pub fn is(&self, pid: Pid) -> bool {
+        self.pid == pid
+    }
+}
+
+/// The processor of one directory.
+pub struct Processor {
+    command: Option<Vec<u8>>,
+    running: Option<Running>,
+    waiting: usize,
+    failures: u32,
+    retry_at: Option<Duration>,
+}
+
+/// A step that failed, in words, and the system's reason.
+type Failure = (&'static str, Errno);
+
+impl Processor {
+    /// A processor with a shell command, of which one may be `running` since before the config was read again.
+    pub fn new(command: Option<Vec<u8>>, running: Option<Running>) -> Self {
+        Self { command, running, waiting: 0, failures: 0, retry_at: None }
+    }
+
+    /// Counts the files that wait: svlogd may have ended before they were processed.
+    pub fn find_waiting(&mut self, directory: &Directory) {
+        if self.command.is_some() {
+            self.waiting = directory.old_files().unwrap_or_default().into_iter().filter(is_waiting).count();
+        }
+    }
+
+    /// What rotated files become.
+    pub fn stage(&self) -> Stage {
+        if self.command.is_some() { Stage::Unprocessed } else { Stage::Saved }
+    }
+
+    /// One more file waits.
+    pub fn add(&mut self) {
+        if self.command.is_some() {
+            self.waiting += 1;
+        }
+    }
+
+    /// Whether there are as many files waiting as there may be.
+    pub fn is_full(&self) -> bool {
+        self.command.is_some() && self.waiting >= WAITING_LIMIT
+    }
+
+    /// Whether a file still has to be processed, so that it must not be removed.
+    pub fn needs(&self, file: LogName) -> bool {
+        match file.stage {
+            Stage::Unprocessed => self.command.is_some() || self.is_processing(file),
+            Stage::Temporary => self.is_processing(file),
+            Stage::Saved => false,
+        }
+    }
+
+    /// When to try again after a failure, on the monotonic clock.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.retry_at.filter(|_| self.running.is_none() && self.waiting > 0)
+    }
+
+    /// Whether there is nothing to wait for when svlogd ends.
+    pub fn is_finished(&self) -> bool {
+        self.running.is_none()
+            && (self.command.is_none() || self.waiting == 0 || self.failures >= FAILURES_AT_END)
+    }
+
+    /// Hands over what is running.
+    pub fn into_running(self) -> Option<Running> {
+        self.running
+    }
+
+    /// Starts the processor on the oldest file that waits, if it is time for that.
+    pub fn tend(&mut self, directory: &Directory, now: Duration, report: &Report) {
+        if self.running.is_some() || self.waiting == 0 || self.retry_at.is_some_and(|retry_at| now < retry_at)
+        {
+            return;
+        }
+        let Some(command) = &self.command else { return };
+        match start_oldest(command, directory, report) {
+            Ok((running, waiting)) => {
+                self.running = running;
+                self.waiting = waiting;
+                self.retry_at = None;
+            }
+            Err((what, errno)) => {
+                report.failure(what, &directory.name(), errno);
+                self.fail(directory, now, report);
+            }
+        }
+    }
+
+    /// Takes note that a child has ended. `false` if it was not this processor.
+    pub fn ended(
+        &mut self,
+        pid: Pid,
+        status: ExitStatus,
+        directory: &Directory,
+        now: Duration,
+        report: &Report,
+    ) -> bool {
+        let Some(running) = self.running.take_if(|running| running.is(pid)) else { return false };
+        let saved = if status.success() { save(running.file, directory, report) } else { Err(None) };
+        match saved {
+            Ok(()) => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.failures = 0;
+            }
+            Err(failure) => {
+                if let Some((what, errno)) = failure {
+                    report.failure(what, &directory.name(), errno);
+                }
+                let _ = directory.unlink(running.file.at(Stage::Temporary).to_string());
+                self.fail(directory, now, report);
+            }
+        }
+        true
+    }
+
+    fn is_processing(&self, file: LogName) -> bool {
+        self.running.as_ref().is_some_and(|running| running.file.time == file.time)
+    }
+
+    fn fail(&mut self, directory: &Directory, now: Duration, report: &Report) {
+        report.warning(&("processor failed, restart: ", directory.name()));
+        let delay = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_RETRY);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now.checked_add(delay);
+    }
+}
+
+/// Starts `command` on the oldest file that waits, and counts these files.
+fn start_oldest(
+    command: &[u8],
+    directory: &Directory,
+    report: &Report,
+) -> Result<(Option<Running>, usize), Failure> {
+    let names = directory.old_files().map_err(|errno| ("unable to read directory, want processor", errno))?;
+    let waiting = || names.iter().copied().filter(is_waiting);
+    let Some(file) = waiting().min() else { return Ok((None, 0)) };
+    report.info(&("processing: ", InDirectory(directory.name(), &file.to_string())));
+    let pid = start(command, file, directory)?;
+    Ok((Some(Running { pid, file }), waiting().count()))
+}
+
+fn is_waiting(name: &LogName) -> bool {
+    name.stage == Stage::Unprocessed && name.packing == Packing::Plain
+}
+
+/// runit's contract: the file on descriptor 0, its successor on 1, `state` on 4, `newstate` on 5.
+fn start(command: &[u8], file: LogName, directory: &Directory) -> Result<Pid, Failure> {
+    let input = directory
+        .open_read(file.to_string())
+        .map_err(|errno| ("unable to open input for processor", errno))?;
+    let output = directory
+        .open_truncate(file.at(Stage::Temporary).to_string())
+        .map_err(|errno| ("unable to open output for processor", errno))?;
+    let state = match directory.open_read("state") {
+        Err(Errno::ENOENT) => directory.open_truncate("state").and_then(|_| directory.open_read("state")),
+        result => result,
+    }
+    .map_err(|errno| ("unable to open state for processor", errno))?;
+    let newstate = directory
+        .open_truncate("newstate")
+        .map_err(|errno| ("unable to open newstate for processor", errno))?;
+    // The signals' descriptor, the directory, its lock and `current` are open: these four are all above 5, so that none
+    // is overwritten before it is duplicated.
+    Spawn::new("/bin/sh")
+        .argument_zero("sh")
+        .arg("-c")
+        .arg(OsStr::from_bytes(command))
+        .dir_fd(directory.as_fd())
+        .stdin(input.as_fd())
+        .stdout(output.as_fd())
+        .fd(4, state.as_fd())
+        .fd(5, newstate.as_fd())
+        .spawn()
+        .map_err(|error| ("unable to run processor", error.errno))
+}
+
+/// Puts the output of a processor that succeeded in the place of its input.
+fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Option<Failure>> {
+    let [output, saved] = [Stage::Temporary, Stage::Saved].map(|stage| file.at(stage).to_string());
+    // The input goes: what replaces it must be on disk by then.
+    let synced = directory.open_read(&output).and_then(|fd| {
+        fsync(&fd)?;
+        fchmod(&fd, Mode::from_bits_retain(0o744))
+    });
+    synced.map_err(|errno| Some(("unable to sync processed", errno)))?;
+    directory.rename(&output, &saved).map_err(|errno| Some(("unable to rename processed", errno)))?;
+    if let Err(errno) = directory.unlink(file.to_string()) {
+        report.failure("unable to unlink", &InDirectory(directory.name(), &file.to_string()), errno);
+    }
+    if let Err(errno) = directory.rename("newstate", "state") {
+        report.failure("unable to rename state", &directory.name(), errno);
+    }
+    report.info(&("processed: ", InDirectory(directory.name(), &saved)));
+    Ok(())
+}
