@@ -22,6 +22,10 @@ mod sv_errors;
 mod sv_lsb;
 mod sv_status;
 mod sv_wait;
+mod svlogd_pattern;
+mod svlogd_rotate;
+mod svlogd_run;
+mod svlogd_write;
 
 use std::process::ExitCode;
 
@@ -49,6 +53,10 @@ fn main() -> ExitCode {
             ("sv_lsb", sv_lsb::CASES),
             ("sv_status", sv_status::CASES),
             ("sv_wait", sv_wait::CASES),
+            ("svlogd_pattern", svlogd_pattern::CASES),
+            ("svlogd_rotate", svlogd_rotate::CASES),
+            ("svlogd_run", svlogd_run::CASES),
+            ("svlogd_write", svlogd_write::CASES),
         ],
     )
 }

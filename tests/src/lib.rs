@@ -31,5 +31,5 @@ pub use process::{Output, Running, is_running};
 pub use sandbox::{Sandbox, write_script};
 pub use service_dir::{SLEEP, Service, ServiceBuilder, Supervised};
 pub use status_record::StatusRecord;
-pub use subject::{Implementation, PROGRAMS, Subject};
+pub use subject::{Implementation, PROGRAMS, Subject, find_in_path};
 pub use suite::{Group, Reference, run};

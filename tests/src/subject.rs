@@ -97,7 +97,7 @@ impl Subject {
 }
 
 /// The path of an executable in `PATH`.
-pub(crate) fn find_in_path(program: &str) -> Option<PathBuf> {
+pub fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
 }

@@ -1,0 +1,56 @@
+//! From the start of the supervisor of all to every service running.
+
+use std::time::Instant;
+
+use crate::arrivals::Arrivals;
+use crate::contender::{Contender, Who, in_turn};
+use crate::figure::{Figure, Unit};
+use crate::settings::Settings;
+
+/// 200 services.
+pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figure> {
+    vec![boot(settings, contenders, settings.amount(200))]
+}
+
+/// 1,000 services: as many as runit's runsvdir takes.
+pub(crate) fn measure_thousand(settings: &Settings, contenders: &[Contender]) -> Vec<Figure> {
+    vec![boot(settings, contenders, settings.amount(1000))]
+}
+
+fn boot(settings: &Settings, contenders: &[Contender], services: usize) -> Figure {
+    let mut contenders: Vec<_> = contenders
+        .iter()
+        .filter(|contender| contender.who != Who::Floor)
+        .map(|contender| (contender.who, contender))
+        .collect();
+    let samples = in_turn(settings.rounds(), &mut contenders, |contender| all_up(contender, services));
+    Figure {
+        name: format!("{services} services: start to all running"),
+        unit: Unit::Seconds,
+        samples,
+        target: None,
+    }
+}
+
+/// Seconds from start to the last service. Each time in a new sandbox: a first start has more to do than the next.
+fn all_up(contender: &Contender, services: usize) -> f64 {
+    let sandbox = contender.sandbox();
+    let mut arrivals = Arrivals::new(&sandbox);
+    for number in 0..services {
+        arrivals.service(&sandbox, format!("services/{number}"));
+    }
+    let mut command = match contender.who {
+        Who::S6 => sandbox.command("s6-svscan"),
+        _ => sandbox.command("runsvdir"),
+    };
+    if contender.who == Who::S6 {
+        command.args(["-c", "2000"]);
+    }
+    command.arg(sandbox.services());
+    let start = Instant::now();
+    let _running = sandbox.start(&mut command);
+    for _ in 0..services {
+        arrivals.next();
+    }
+    start.elapsed().as_secs_f64()
+}

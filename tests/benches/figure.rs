@@ -1,0 +1,115 @@
+//! A figure of each contender, and the tables made of them.
+
+use crate::contender::Who;
+
+/// What the samples of a figure count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    KiB,
+    Seconds,
+    Milliseconds,
+}
+
+/// One thing measured, for everybody.
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    /// Smaller is better.
+    pub(crate) samples: Vec<(Who, Vec<f64>)>,
+    /// How many times better than runit ours is to be.
+    pub(crate) target: Option<f64>,
+}
+
+const PEERS: [Who; 3] = [Who::Runit, Who::S6, Who::Floor];
+
+impl Who {
+    /// The name in the tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Svkit => "svkit",
+            Self::Runit => "runit",
+            Self::S6 => "s6",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+impl Unit {
+    fn format(self, value: f64) -> String {
+        match self {
+            Self::KiB => format!("{value:.0} KiB"),
+            Self::Seconds => format!("{value:.3} s"),
+            Self::Milliseconds => format!("{:.2} ms", value * 1000.0),
+        }
+    }
+}
+
+impl Figure {
+    /// The median, if this contender took part.
+    fn median(&self, who: Who) -> Option<f64> {
+        let (_, samples) = self.samples.iter().find(|(other, _)| *other == who)?;
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        if sorted.len() % 2 == 1 {
+            sorted.get(middle).copied()
+        } else {
+            Some((sorted.get(middle.checked_sub(1)?)? + sorted.get(middle)?) / 2.0)
+        }
+    }
+
+    fn ratio(&self, who: Who) -> Option<f64> {
+        Some(self.median(who)? / self.median(Who::Svkit)?)
+    }
+
+    /// The cells of its row.
+    fn row(&self) -> Vec<String> {
+        let mut row = vec![self.name.clone()];
+        row.push(self.median(Who::Svkit).map_or_else(String::new, |value| self.unit.format(value)));
+        for peer in PEERS {
+            row.push(match (self.median(peer), self.ratio(peer)) {
+                (Some(value), Some(ratio)) => format!("{} ({ratio:.2}x)", self.unit.format(value)),
+                _ => String::new(),
+            });
+        }
+        row.push(match (self.target, self.ratio(Who::Runit)) {
+            (Some(target), Some(ratio)) => {
+                format!("{target}x {}", if ratio >= target { "reached" } else { "MISSED" })
+            }
+            (Some(target), None) => format!("{target}x"),
+            (None, _) => String::new(),
+        });
+        row.push(self.samples.first().map_or(0, |(_, samples)| samples.len()).to_string());
+        row
+    }
+}
+
+fn header() -> Vec<String> {
+    let mut header = vec!["median".to_owned(), Who::Svkit.name().to_owned()];
+    header.extend(PEERS.map(|peer| peer.name().to_owned()));
+    header.extend(["of runit".to_owned(), "samples".to_owned()]);
+    header
+}
+
+/// The figures for a terminal.
+pub(crate) fn table(figures: &[Figure]) -> String {
+    let rows: Vec<_> = [header()].into_iter().chain(figures.iter().map(Figure::row)).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The figures for a document.
+pub(crate) fn markdown(figures: &[Figure]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let header = header();
+    let rule = vec!["---".to_owned(); header.len()];
+    let rows = figures.iter().map(|figure| line(&figure.row()));
+    [line(&header), line(&rule)].into_iter().chain(rows).collect()
+}

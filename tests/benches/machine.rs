@@ -1,0 +1,57 @@
+//! Where the figures come from.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use crate::contender::{Contender, Who};
+
+/// The place for what is written while measuring: below cargo's target directory, so on a real disk, where `/tmp` may be
+/// memory.
+pub(crate) const DISK: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// Day, machine and versions, in three lines.
+pub(crate) fn describe(contenders: &[Contender]) -> String {
+    let cores = available_parallelism().map_or(0, usize::from);
+    let versions: Vec<String> = contenders
+        .iter()
+        .filter(|contender| contender.who != Who::Floor)
+        .map(|contender| {
+            let version = contender.version.as_deref().unwrap_or("of unknown version");
+            format!("{} {version}", contender.who.name())
+        })
+        .collect();
+    format!(
+        "{}, {cores} cores ({}), Linux {}\n{}\nlog directories on {}",
+        output("date", &["-u", "+%Y-%m-%d"]),
+        processor(),
+        read("/proc/sys/kernel/osrelease"),
+        versions.join(", "),
+        file_system(Path::new(DISK)),
+    )
+}
+
+fn processor() -> String {
+    let text = read("/proc/cpuinfo");
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+}
+
+/// The type and device of the file system `path` is on.
+fn file_system(path: &Path) -> String {
+    let text = output("df", &["--output=fstype,source", &path.to_string_lossy()]);
+    let words: Vec<&str> =
+        text.lines().nth(1).unwrap_or("an unknown file system").split_whitespace().collect();
+    words.join(" ")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output =
+        Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
