@@ -12,8 +12,8 @@ use svlib::tai64n::Tai64n;
 
 /// How long a process must have run to be believed: time enough for a missing program or a bad option.
 const USUAL: Duration = Duration::from_millis(10);
-/// The same for a service that is known to die. runsv too takes a second for a good run.
-const AFTER_A_DEATH: Duration = Duration::from_secs(1);
+/// The same for a service that is known to die: what runit, looking again after this time, would have found running.
+const AFTER_A_DEATH: Duration = Duration::from_millis(420);
 
 /// What is known of one service's processes.
 #[derive(Clone, Copy, Debug)]
@@ -114,9 +114,9 @@ mod tests {
             (&[run(7, 1), down(Want::Up), run(9, 1150)], 1160),
             (&[run(7, 1), finish, run(9, 1150)], 1160),
             (&[down(Want::Down), run(9, 1050)], 1060),
-            (&[down(Want::Up), run(9, 1050)], 2050),
-            (&[down(Want::Down), run(9, 1050), run(11, 1150)], 2150),
-            (&[down(Want::Down), run(9, 1050), down(Want::Up), run(11, 1250)], 2250),
+            (&[down(Want::Up), run(9, 1050)], 1470),
+            (&[down(Want::Down), run(9, 1050), run(11, 1150)], 1570),
+            (&[down(Want::Down), run(9, 1050), down(Want::Up), run(11, 1250)], 1670),
             (&[run(7, 1), run(9, 1050), run(9, 1050)], 1060),
         ] {
             assert_eq!(believed(statuses), expected, "{statuses:?}");
