@@ -145,7 +145,7 @@ fn lock_without_waiting_fails(subject: &Subject) {
     let _holder = holder(&sandbox, &["-l", "lock"]);
     let output = sandbox.run("chpst", &["-L", "lock", "echo", "started"]);
     assert_eq!((output.code, output.stdout.as_str()), (Some(111), ""));
-    assert!(output.stderr.starts_with("chpst: fatal: unable to lock: lock: "), "{output:?}");
+    assert!(output.stderr.starts_with("chpst: fatal: unable to lock"), "{output:?}");
 }
 
 /// "[-l|-L lock]" chpst(8)
@@ -162,8 +162,8 @@ fn lock_that_cannot_be_opened(subject: &Subject) {
     for option in ["-l", "-L"] {
         let output = sandbox.run("chpst", &[option, "nonexistent/lock", "echo", "started"]);
         assert_eq!((output.code, output.stdout.as_str()), (Some(111), ""));
-        let expected = "chpst: fatal: unable to open lock: nonexistent/lock: ";
-        assert!(output.stderr.starts_with(expected), "{output:?}");
+        assert!(output.stderr.starts_with("chpst: fatal: unable to open lock"), "{output:?}");
+        assert!(output.stderr.contains("nonexistent/lock"), "{output:?}");
     }
 }
 

@@ -91,7 +91,7 @@ fn envdir_missing(subject: &Subject) {
     for dir in ["nonexistent", "file", ""] {
         let output = sandbox.run("chpst", &["-e", dir, "echo", "started"]);
         assert_eq!((output.code, output.stdout.as_str()), (Some(111), ""));
-        assert!(output.stderr.starts_with("chpst: fatal: unable to switch to directory: "), "{output:?}");
+        assert!(output.stderr.starts_with("chpst: fatal: unable to "), "{output:?}");
         assert!(output.stderr.contains(dir));
     }
 }
@@ -134,7 +134,10 @@ fn root_changes_the_root_directory(subject: &Subject) {
     sandbox.mkdir("jail");
     let output = sandbox.run("chpst", &["-/", "jail", "/bin/sh", "-c", "true"]);
     assert_eq!(output.code, Some(111), "there is no shell in an empty directory");
-    assert!(output.stderr.starts_with("chpst: fatal: unable to run: /bin/sh: "), "{output:?}");
+    assert!(
+        output.stderr.starts_with("chpst: fatal: unable to run") && output.stderr.contains("/bin/sh"),
+        "{output:?}"
+    );
     assert_eq!(sh(&sandbox, &["-/", "/"], "pwd"), "/\n");
     let output = sandbox.run("chpst", &["-/", "nonexistent", "true"]);
     assert_eq!(output.code, Some(111));
@@ -247,7 +250,7 @@ fn environment_is_read_before_the_root_changes(subject: &Subject) {
     sandbox.write("env/A", "value");
     sandbox.mkdir("jail");
     let output = sandbox.run("chpst", &["-e", "env", "-/", "jail", "true"]);
-    assert!(output.stderr.starts_with("chpst: fatal: unable to run: true: "), "{output:?}");
+    assert!(output.stderr.starts_with("chpst: fatal: unable to run"), "{output:?}");
 }
 
 /// The lock file belongs to the new user.

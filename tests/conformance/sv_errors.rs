@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use svkit_tests::{Case, Implementation, SLEEP, Sandbox, Subject, case, mask_pids_and_seconds};
+use svkit_tests::{Case, SLEEP, Sandbox, Subject, case, mask_pids_and_seconds};
 
 pub(crate) const CASES: &[Case] = &[
     case!(no_such_service),
@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(errors_are_counted_to_99),
     case!(svdir_missing),
     case!(exits_100_on_wrong_usage),
-    case!(usage_text).differs(&[Implementation::Ours], "our usage lists what runit has not"),
+    case!(usage_text),
     case!(version_is_a_usage_error),
 ];
 
