@@ -3,15 +3,17 @@
 //! A program that is started here finds what this process found when it began: its environment, SIGPIPE as it was, and the
 //! standard descriptors that were closed closed. Its signal mask is empty.
 
-use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
+use std::ffi::{CString, OsStr, OsString, c_char, c_int};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::startup;
@@ -153,7 +155,7 @@ impl<'a> Spawn<'a> {
             spawn(
                 &raw mut pid,
                 program.as_ptr(),
-                &raw const actions.0,
+                &raw const actions.actions,
                 &raw const attributes.0,
                 vector.as_ptr().cast(),
                 environment.cast_const().cast(),
@@ -174,8 +176,13 @@ impl<'a> Spawn<'a> {
             }
         }
         match self.directory {
-            Some(Directory::Named(path)) => actions.change_directory(&c_string(path.as_os_str())?)?,
-            Some(Directory::Open(fd)) => actions.change_to_open_directory(fd)?,
+            Some(Directory::Named(path)) => {
+                // Not posix_spawn_file_actions_addchdir_np(3): std declares it weak, and a static link then leaves it null.
+                let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+                actions.change_directory(fd.as_fd())?;
+                actions.directory = Some(fd);
+            }
+            Some(Directory::Open(fd)) => actions.change_directory(fd)?,
             None => {}
         }
         Ok(actions)
@@ -326,7 +333,11 @@ fn check(error: c_int) -> nix::Result<()> {
     if error == 0 { Ok(()) } else { Err(Errno::from_raw(error)) }
 }
 
-struct FileActions(libc::posix_spawn_file_actions_t);
+struct FileActions {
+    actions: libc::posix_spawn_file_actions_t,
+    /// The directory that the actions change to, if it was opened for them.
+    directory: Option<OwnedFd>,
+}
 
 impl FileActions {
     fn new() -> nix::Result<Self> {
@@ -334,34 +345,33 @@ impl FileActions {
         // SAFETY: there is room for what the call initialises.
         check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
         // SAFETY: the call above succeeded.
-        Ok(Self(unsafe { actions.assume_init() }))
+        Ok(Self { actions: unsafe { actions.assume_init() }, directory: None })
     }
 
     fn duplicate(&mut self, source: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
         // SAFETY: the actions are initialised.
-        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, source.as_raw_fd(), number) })
+        check(unsafe {
+            libc::posix_spawn_file_actions_adddup2(&raw mut self.actions, source.as_raw_fd(), number)
+        })
     }
 
     fn close(&mut self, number: RawFd) -> nix::Result<()> {
         // SAFETY: the actions are initialised.
-        check(unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.0, number) })
+        check(unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.actions, number) })
     }
 
-    fn change_directory(&mut self, directory: &CStr) -> nix::Result<()> {
-        // SAFETY: the actions are initialised; the call copies the string.
-        check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut self.0, directory.as_ptr()) })
-    }
-
-    fn change_to_open_directory(&mut self, directory: BorrowedFd<'_>) -> nix::Result<()> {
+    fn change_directory(&mut self, directory: BorrowedFd<'_>) -> nix::Result<()> {
         // SAFETY: the actions are initialised.
-        check(unsafe { libc::posix_spawn_file_actions_addfchdir_np(&raw mut self.0, directory.as_raw_fd()) })
+        check(unsafe {
+            libc::posix_spawn_file_actions_addfchdir_np(&raw mut self.actions, directory.as_raw_fd())
+        })
     }
 }
 
 impl Drop for FileActions {
     fn drop(&mut self) {
         // SAFETY: the actions are initialised and not used again.
-        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.actions) };
     }
 }
 
