@@ -1,4 +1,5 @@
-//! Changes this process step by step. The first step that fails is the last, and nothing is run.
+//! Changes this process step by step. The first step that fails is the last, and nothing is run. Errors say
+//! what could not be done in runit's words.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -48,10 +49,10 @@ impl Prepared {
             Step::NewSession => new_session()?,
             Step::ReadEnvironment(directory) => self.read_environment(&directory, diag)?,
             Step::ChangeRoot(root) => {
-                env::set_current_dir(&root).on("change directory to", &root)?;
-                chroot(".").on("change root directory to", &root)?;
+                env::set_current_dir(&root).on("change directory:", &root)?;
+                chroot(".").on("change root directory:", &root)?;
             }
-            Step::ChangeDirectory(path) => env::set_current_dir(&path).on("change directory to", &path)?,
+            Step::ChangeDirectory(path) => env::set_current_dir(&path).on("change directory:", &path)?,
             Step::Nice(increment) => priority::nice(increment)?,
             Step::ExportIds(spec) => {
                 let identity = identity(&spec)?;
@@ -119,9 +120,9 @@ fn close_stream(stream: Stream) -> Result<()> {
 fn lock(file: &LockFile) -> Result<Flock<OwnedFd>> {
     // Not close-on-exec: the lock lives as long as the program does. O_NONBLOCK, lest a fifo hold us up.
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT;
-    let descriptor = open(&file.path, flags, Mode::S_IRUSR | Mode::S_IWUSR).on("open lock", &file.path)?;
+    let descriptor = open(&file.path, flags, Mode::S_IRUSR | Mode::S_IWUSR).on("open lock:", &file.path)?;
     let how = if file.wait { FlockArg::LockExclusive } else { FlockArg::LockExclusiveNonblock };
-    Flock::lock(descriptor, how).map_err(|(_, errno)| errno).on("lock", &file.path)
+    Flock::lock(descriptor, how).map_err(|(_, errno)| errno).on("lock:", &file.path)
 }
 
 /// Looks a user up.

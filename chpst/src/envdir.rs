@@ -32,8 +32,8 @@ pub struct Variables {
 /// contains `=` (EINVAL; runit would set the variable of the name up to there).
 pub fn read(path: &Path) -> Result<Variables> {
     let mut variables = Variables::default();
-    for entry in fs::read_dir(path).on("open directory", path)? {
-        let name = entry.on("read directory", path)?.file_name();
+    for entry in fs::read_dir(path).on("switch to directory:", path)? {
+        let name = entry.on("read directory:", path)?.file_name();
         if name.as_bytes().starts_with(b".") {
             continue;
         }

@@ -29,9 +29,7 @@ impl Failure {
             Self::Answered(code) => return *code,
             Self::LockedOut => return ExitCode::SUCCESS,
             Self::System(error) => error,
-            Self::BadUser(BadUserSpec::Ids(ids)) => &("invalid uid/gids: ", ids),
-            Self::BadUser(BadUserSpec::Names(names)) => &("unknown user/group: ", names),
-            Self::BadUser(BadUserSpec::TooManyGroups(names)) => &("too many groups: ", names),
+            Self::BadUser(bad) => bad,
             Self::Unknown(UserSpec::Account(name)) => &("unknown account: ", name),
             Self::Unknown(spec) => &("unknown user/group: ", spec.text()),
         };

@@ -52,5 +52,5 @@ fn run(arguments: impl Iterator<Item = OsString>, diag: &Diag) -> Result<Infalli
     let exec = Exec::new(&program, &argv, &prepared.environment, &path);
     prepared.apply(limits, diag)?;
     let errno = exec.map_or_else(|errno| errno, |exec| exec.run());
-    Err(Failure::System(Error { operation: "run", path: Some(program.into()), errno }))
+    Err(Failure::System(Error { operation: "run:", path: Some(program.into()), errno }))
 }
