@@ -3,7 +3,8 @@
 //! A change is seen when it happens: runsv renames a new status into its supervise directory, which inotify reports; a
 //! runsv that exits leaves its `ok` fifo without a reader, which poll(2) reports on a descriptor open for writing; a
 //! `check` that ends is a child. Behind that, every service is looked at every 420 ms, as runit does, for file systems
-//! that report nothing.
+//! that report nothing. To give up an inotify instance takes the kernel up to 20 ms, more than a quick service needs to
+//! restart, so statuses are watched only when the first quick looks have not been enough.
 //!
 //! One service's `check` holds up no other service. One that runs when time is up is waited for and its answer counts, as
 //! in runit; a service that runs but is not believed to last, or whose `check` is pausing, is asked a last time then.
@@ -29,6 +30,9 @@ use crate::steadiness::Steadiness;
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_millis(420);
+/// How long statuses are looked at rather than watched, and the time between two of these looks.
+const QUICK: Duration = Duration::from_millis(60);
+const QUICK_LOOK: Duration = Duration::from_millis(2);
 
 /// A service that is waited for.
 #[derive(Debug)]
@@ -45,9 +49,14 @@ pub struct Waiting {
 /// Waits until every service has reached its goal, for at most `patience`; reports each when its waiting ends. A service that
 /// is late is sent KILL if `kills`.
 pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console: &mut Console) {
-    let wakeups = Wakeups::of(&services);
-    let deadline = clock::now().monotonic.saturating_add(patience);
+    let mut wakeups = Wakeups::new();
+    let start = clock::now().monotonic;
+    let deadline = start.saturating_add(patience);
     loop {
+        let is_quick = clock::now().monotonic < start + QUICK;
+        if !is_quick {
+            wakeups.watch_statuses(&services);
+        }
         wakeups.clear();
         let now = clock::now();
         while let Some((child, status)) = process::reap() {
@@ -55,7 +64,7 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
                 one.check.reaped(child, status, now.monotonic);
             }
         }
-        let mut next = now.monotonic + LOOK;
+        let mut next = now.monotonic + if is_quick { QUICK_LOOK } else { LOOK };
         services.retain_mut(|one| match one.look(now, deadline, console) {
             Look::Again(at) => {
                 next = next.min(at);
@@ -161,14 +170,20 @@ struct Wakeups {
 }
 
 impl Wakeups {
-    fn of(services: &[Waiting]) -> Self {
-        let statuses = Watcher::new().ok();
-        if let Some(watcher) = &statuses {
+    fn new() -> Self {
+        Self { statuses: None, children: Signals::block(&[Signal::SIGCHLD]).ok() }
+    }
+
+    fn watch_statuses(&mut self, services: &[Waiting]) {
+        if self.statuses.is_some() {
+            return;
+        }
+        self.statuses = Watcher::new().ok();
+        if let Some(watcher) = &self.statuses {
             for one in services {
                 let _ = watcher.add(&one.service.path(paths::SUPERVISE), Mask::IN_MOVED_TO);
             }
         }
-        Self { statuses, children: Signals::block(&[Signal::SIGCHLD]).ok() }
     }
 
     /// Forgets what has been reported so far.
