@@ -68,6 +68,8 @@ fn compose(command: &clap::Command, prose: &str) -> Result<String> {
     let all = || command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     let named: Vec<&str> = prose.lines().filter_map(|line| line.strip_prefix(ONE)).collect();
     let mut rest: Vec<_> = all().filter(|arg| !named.iter().any(|name| roff::is_called(arg, name))).collect();
+    // Last, wherever the definition has them.
+    rest.sort_by_key(|arg| roff::is_clap_own(arg));
     for line in lines {
         if line == REST {
             rest.drain(..).for_each(|arg| page.push_str(&roff::option(arg)));

@@ -55,7 +55,7 @@ fn spellings(arg: &Arg) -> Vec<String> {
 
 fn values(arg: &Arg) -> String {
     match arg.get_value_names() {
-        Some(names) => names.iter().map(|name| italic(name)).collect::<Vec<_>>().join(" "),
+        Some(names) => names.iter().map(|name| italic(&name.to_lowercase())).collect::<Vec<_>>().join(" "),
         None => italic(arg.get_id().as_str()),
     }
 }
@@ -65,7 +65,7 @@ fn takes_value(arg: &Arg) -> bool {
 }
 
 /// `--help` and `--version`: described among the options, but no part of a normal call.
-fn is_clap_own(arg: &Arg) -> bool {
+pub(super) fn is_clap_own(arg: &Arg) -> bool {
     matches!(
         arg.get_action(),
         ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_folded_and_no_line_of_it_is_a_request() {
-        let text = fill(&format!("{} .config is read", "x".repeat(70)));
-        assert_eq!(text, format!("{}\n\\&.config is read\n", "x".repeat(70)));
+        let text = fill(&format!("{} .config is read", "x".repeat(75)));
+        assert_eq!(text, format!("{}\n\\&.config is read\n", "x".repeat(75)));
     }
 }
