@@ -79,7 +79,7 @@ impl Step {
     /// Does what waited for this step: commands first, then an exit or a start that is due.
     fn go_on(&mut self) {
         while !self.state.is_busy() {
-            let down_since = match self.state.process {
+            let not_before = match self.state.process {
                 Process::Down { not_before } => Some(not_before),
                 Process::Gone => {
                     self.state.queue.clear();
@@ -87,12 +87,12 @@ impl Step {
                 }
                 _ => None,
             };
-            if down_since.is_some() && self.state.want == Want::Exit {
+            if not_before.is_some() && self.state.want == Want::Exit {
                 self.state.process = Process::Gone;
                 self.actions.push(Action::Exit);
             } else if let Some(command) = self.state.queue.pop_front() {
                 self.command(command);
-            } else if self.state.want == Want::Up && down_since.is_some_and(|time| time <= self.now.monotonic)
+            } else if self.state.want == Want::Up && not_before.is_some_and(|time| time <= self.now.monotonic)
             {
                 self.script(Command::Up);
             } else {
