@@ -29,34 +29,34 @@ mod svlogd_write;
 
 use std::process::ExitCode;
 
-use svkit_tests::{Reference, run};
+use svkit_tests::{Group, Reference, run};
+
+const GROUPS: &[Group] = &[
+    ("chpst_emulation", chpst_emulation::CASES),
+    ("chpst_identity", chpst_identity::CASES),
+    ("chpst_limits", chpst_limits::CASES),
+    ("chpst_state", chpst_state::CASES),
+    ("chpst_usage", chpst_usage::CASES),
+    ("runsv_control", runsv_control::CASES),
+    ("runsv_exit", runsv_exit::CASES),
+    ("runsv_files", runsv_files::CASES),
+    ("runsv_log", runsv_log::CASES),
+    ("runsv_run", runsv_run::CASES),
+    ("runsv_scripts", runsv_scripts::CASES),
+    ("runsvdir_scan", runsvdir_scan::CASES),
+    ("runsvdir_signals", runsvdir_signals::CASES),
+    ("sv_commands", sv_commands::CASES),
+    ("sv_errors", sv_errors::CASES),
+    ("sv_lsb", sv_lsb::CASES),
+    ("sv_status", sv_status::CASES),
+    ("sv_wait", sv_wait::CASES),
+    ("svlogd_pattern", svlogd_pattern::CASES),
+    ("svlogd_rotate", svlogd_rotate::CASES),
+    ("svlogd_run", svlogd_run::CASES),
+    ("svlogd_write", svlogd_write::CASES),
+];
 
 fn main() -> ExitCode {
-    run(
-        &Reference::from_environment(),
-        &[
-            ("chpst_emulation", chpst_emulation::CASES),
-            ("chpst_identity", chpst_identity::CASES),
-            ("chpst_limits", chpst_limits::CASES),
-            ("chpst_state", chpst_state::CASES),
-            ("chpst_usage", chpst_usage::CASES),
-            ("runsv_control", runsv_control::CASES),
-            ("runsv_exit", runsv_exit::CASES),
-            ("runsv_files", runsv_files::CASES),
-            ("runsv_log", runsv_log::CASES),
-            ("runsv_run", runsv_run::CASES),
-            ("runsv_scripts", runsv_scripts::CASES),
-            ("runsvdir_scan", runsvdir_scan::CASES),
-            ("runsvdir_signals", runsvdir_signals::CASES),
-            ("sv_commands", sv_commands::CASES),
-            ("sv_errors", sv_errors::CASES),
-            ("sv_lsb", sv_lsb::CASES),
-            ("sv_status", sv_status::CASES),
-            ("sv_wait", sv_wait::CASES),
-            ("svlogd_pattern", svlogd_pattern::CASES),
-            ("svlogd_rotate", svlogd_rotate::CASES),
-            ("svlogd_run", svlogd_run::CASES),
-            ("svlogd_write", svlogd_write::CASES),
-        ],
-    )
+    let plan: Vec<_> = Reference::from_environment().into_iter().map(|subject| (subject, GROUPS)).collect();
+    run(&plan)
 }

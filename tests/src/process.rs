@@ -80,10 +80,11 @@ impl Running {
         self.poll().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which must not be a panic.
     pub fn wait(&mut self) -> Output {
         let what = format!("end of {} (pid {})", self.name, self.pid());
         let status = eventually(&what, || self.poll());
+        assert!(!self.stderr().contains("panicked at"), "a panic reaches the user: {}", self.stderr());
         Output { code: status.code(), signal: status.signal(), stdout: self.stdout(), stderr: self.stderr() }
     }
 

@@ -56,8 +56,8 @@ impl Reference {
     }
 }
 
-/// Runs every case of `groups` against every subject, with libtest's options from the command line.
-pub fn run(subjects: &[Reference], groups: &[Group]) -> ExitCode {
+/// Runs, for each subject, every case of its groups, with libtest's options from the command line.
+pub fn run(plan: &[(Reference, &[Group])]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     // Orphans of a killed supervisor become ours, so that no zombie is left where init does not reap.
@@ -68,11 +68,11 @@ pub fn run(subjects: &[Reference], groups: &[Group]) -> ExitCode {
     }));
 
     let mut trials = Vec::new();
-    for reference in subjects {
+    for (reference, groups) in plan {
         if let Reference::Missing(name) = reference {
             say(&format!("reference {name} not found: skipped"));
         }
-        for (group, cases) in groups {
+        for (group, cases) in *groups {
             trials.extend(cases.iter().map(|case| trial(reference, group, *case)));
         }
     }

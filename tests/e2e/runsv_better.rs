@@ -1,0 +1,167 @@
+//! runsv: nothing blocks the loop, and a process is gone when it is reaped, not before.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(up_cuts_the_pause_short),
+    case!(down_is_obeyed_during_the_pause),
+    case!(exit_is_obeyed_during_the_pause),
+    case!(control_script_does_not_stall_the_log),
+    case!(commands_wait_for_the_control_script_in_order),
+    case!(kill_and_up_leave_one_process),
+    case!(kill_during_finish_runs_it_once),
+    case!(log_that_appears_late_is_taken_up),
+    case!(at_most_one_process_whatever_is_commanded),
+];
+
+/// Three starts in less than the two seconds they would wait.
+fn up_cuts_the_pause_short(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("date +%s%N >>events").supervise();
+    let gap = (0..5)
+        .map(|count| {
+            service.wait_events(count + 1);
+            eventually("the pause", || (service.status().pid == 0).then_some(()));
+            service.command("u");
+            let times: Vec<i64> =
+                service.wait_events(count + 2).iter().map(|event| event.parse().unwrap()).collect();
+            times[count + 1] - times[count]
+        })
+        .min()
+        .unwrap();
+    assert!(gap < 700_000_000, "{gap} ns");
+}
+
+/// The service stays down, at once.
+fn down_is_obeyed_during_the_pause(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("echo run >>events").supervise();
+    service.wait_events(1);
+    eventually("the pause", || (service.status().pid == 0).then_some(()));
+    service.command("d");
+    eventually("wants down", || (service.status().want == b'd').then_some(()));
+    let count = service.events().len();
+    holds_for(Duration::from_millis(1300), "no start", || service.events().len() == count);
+}
+
+/// An exit does not wait for the pause to end.
+fn exit_is_obeyed_during_the_pause(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service = sandbox.service("web").run("echo run >>events").supervise();
+    service.wait_events(1);
+    eventually("the pause", || (service.status().pid == 0).then_some(()));
+    let start = Instant::now();
+    service.command("x");
+    assert_eq!(service.runsv().wait().code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// While a control script of the service runs, the log service is under control.
+fn control_script_does_not_stall_the_log(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let script = "echo begin >>events; while [ ! -e go ]; do sleep 0.02; done; echo end >>events";
+    let service =
+        sandbox.service("web").run(SLEEP).control('h', script).log("exec cat >/dev/null").supervise();
+    service.wait_run();
+    let pid = service.log().wait_run();
+    service.command("h");
+    service.wait_events(1);
+    service.log().command("k");
+    service.log().wait_restart(pid);
+    assert_eq!(service.events(), ["begin"]);
+    fs::write(service.join("go"), "").unwrap();
+    assert_eq!(service.wait_events(2), ["begin", "end"]);
+}
+
+/// Commands that come while a control script runs are obeyed after it, in order.
+fn commands_wait_for_the_control_script_in_order(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let script = "echo begin >>events; while [ ! -e go ]; do sleep 0.02; done; echo end >>events";
+    let service = sandbox
+        .service("web")
+        .run(SLEEP)
+        .control('h', script)
+        .control('1', "echo one >>events")
+        .control('2', "echo two >>events")
+        .supervise();
+    service.wait_run();
+    service.command("h");
+    service.wait_events(1);
+    service.command("2");
+    service.command("1");
+    holds_for(Duration::from_millis(200), "they wait", || service.events() == ["begin"]);
+    fs::write(service.join("go"), "").unwrap();
+    assert_eq!(service.wait_events(4), ["begin", "end", "two", "one"]);
+}
+
+/// C forgets the killed process before it is gone, and a quick `u` makes a second one.
+fn kill_and_up_leave_one_process(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run("echo $$ >>events; trap '' TERM; exec sleep 1000").supervise();
+    for round in 1..6 {
+        let pid = service.wait_events(round)[round - 1].parse::<u32>().unwrap();
+        service.wait_run();
+        service.command("kuku");
+        service.wait_events(round + 1);
+        assert!(!is_running(pid));
+    }
+    assert_eq!(running(&service).len(), 1);
+}
+
+/// `finish` is one of the things a `k` may not double.
+fn kill_during_finish_runs_it_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let finish = "echo finish >>events; while [ ! -e go ]; do sleep 0.02; done";
+    let service = sandbox.service("web").run("echo run >>events; sleep 1.1").finish(finish).supervise();
+    service.wait_events(2);
+    service.wait_stat("finish");
+    service.command("k");
+    service.command("o");
+    service.wait_stat("finish, want down");
+    fs::write(service.join("go"), "").unwrap();
+    service.wait_stat("down");
+    assert_eq!(service.events(), ["run", "finish"]);
+}
+
+/// "log/ that appears after runsv started … Ours takes log/ up at the next start of run."
+fn log_that_appears_late_is_taken_up(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run(&format!("echo hello; {SLEEP}")).supervise();
+    let pid = service.wait_run();
+    sandbox.service("web").log("exec cat >>got").build();
+    service.command("t");
+    service.wait_restart(pid);
+    service.log().wait_run();
+    service.log().wait_text("got", "hello\n");
+    let text = svkit_tests::mask_pids_and_seconds(&sandbox.sv(&["status", "web"]).stdout);
+    assert_eq!(text, "run: web: (pid PID) Ns; run: log: (pid PID) Ns\n");
+}
+
+/// Every pair of commands, one after the other: one `run` at most is alive, and runsv obeys to the end.
+fn at_most_one_process_whatever_is_commanded(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let run = "echo $$ >>events; exec sleep 1000";
+    let mut service = sandbox.service("web").run(run).finish("exit 0").supervise();
+    service.wait_run();
+    for first in "udotkpc".chars() {
+        for second in "udotkpc".chars() {
+            service.command(&format!("{first}{second}"));
+            assert!(running(&service).len() <= 1, "after {first}{second}");
+        }
+    }
+    service.command("cu");
+    service.wait_run();
+    assert!(running(&service).len() <= 1);
+    service.command("x");
+    assert_eq!(service.runsv().wait().code, Some(0));
+    assert!(running(&service).is_empty());
+}
+
+/// The processes in `events` that are alive.
+fn running(service: &Service) -> Vec<u32> {
+    let pids = service.events();
+    pids.iter().filter_map(|pid| pid.parse().ok()).filter(|pid| is_running(*pid)).collect()
+}
