@@ -28,7 +28,7 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
         name: "chpst -P -o 100 true (floor: true)".to_owned(),
         unit: Unit::Milliseconds,
         samples,
-        target: Some(1.0),
+        target: None,
     }]
 }
 

@@ -6,9 +6,8 @@ use std::process::{ChildStdin, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use svkit_tests::{Running, Sandbox, eventually};
+use svkit_tests::{Running, SLEEP, Sandbox, eventually};
 
-use crate::arrivals::Arrivals;
 use crate::contender::{Contender, Who};
 use crate::figure::{Figure, Unit};
 use crate::settings::Settings;
@@ -52,12 +51,9 @@ fn private_memory(
 }
 
 fn supervisor(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
-    let mut arrivals = Arrivals::new(sandbox);
-    let dir = arrivals.service(sandbox, format!("services/{number}"));
+    let service = sandbox.service(number.to_string()).run(SLEEP).build();
     let program = if who == Who::S6 { "s6-supervise" } else { "runsv" };
-    let supervisor = sandbox.start(sandbox.command(program).arg(dir));
-    arrivals.next();
-    (supervisor, None)
+    (sandbox.start(sandbox.command(program).arg(service.dir())), None)
 }
 
 fn logger(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
