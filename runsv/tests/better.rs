@@ -120,6 +120,7 @@ fn a_killed_service_is_never_doubled() {
     let service = Service::new(&[("run", "echo $$ >>runs; exec sleep 600"), ("finish", "echo $1 $2 >>ends")]);
     let service = service.supervise();
     service.wait_stat("run");
+    service.wait("runs", |runs| lines(runs) == 1);
     service.command("kukuku");
     service.wait("ends", |ends| lines(ends) == 1);
     service.wait("runs", |runs| lines(runs) == 2);
@@ -137,6 +138,7 @@ fn a_control_script_holds_up_nothing_but_later_commands() {
     nix::unistd::mkfifo(&service.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let service = service.supervise();
     service.wait_stat("run");
+    service.wait("runs", |runs| lines(runs) == 1);
     service.command("hd");
     service.wait("log_of_h", |text| lines(text) == 1);
     let pid: i32 = service.read("supervise/pid").trim_end().parse().unwrap();
