@@ -64,8 +64,10 @@ fn sv_reads_every_state(subject: &Subject) {
     service.command("cd");
     shows("run, got TERM, want down", "run: web: (pid PID) Ns, normally down, want down, got TERM");
     service.command("k");
-    eventually("finish", || {
-        (service.stat() == "finish, want down" && service.status().pid != 0).then_some(())
+    // runit publishes the state once before finish has its pid.
+    eventually("the pid of finish", || {
+        let status = service.status();
+        (status.state == 2 && status.pid != 0).then_some(())
     });
     shows("finish, want down", "finish: web: (pid PID) Ns, normally down, want down");
 }
