@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use svlib::diag::Diag;
 use svlib::sys::poll::{PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
@@ -52,9 +53,14 @@ pub fn run(request: Request) -> ExitCode {
 }
 
 /// What must work before anything is started.
+///
+/// A services directory that is not there may come later, by a mount say, and is waited for as runit does. What
+/// is there and is no directory is a mistake.
 fn prepare(request: &Request) -> Result<Signals> {
-    scan(&request.directory, |_| {})?;
-    Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])
+    match scan(&request.directory, |_| {}) {
+        Err(error) if error.errno == Errno::ENOTDIR => Err(error),
+        _ => Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]),
+    }
 }
 
 fn install_log(request: &Request, diag: &Diag) -> Option<LogArgument> {

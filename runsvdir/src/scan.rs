@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstatat, stat};
 use svlib::{Context as _, Error, Result};
 
 use crate::plan::{Identity, Sighting};
@@ -29,8 +29,9 @@ pub struct Scan {
 ///
 /// # Errors
 ///
-/// `directory` cannot be opened. What fails later is in [`Scan::problems`].
+/// There is no such directory, or it cannot be opened. What fails later is in [`Scan::problems`].
 pub fn scan(directory: &Path, mut before_following: impl FnMut(&OsStr)) -> Result<Scan> {
+    stat(directory).on("stat", directory)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut open = Dir::open(directory, flags, Mode::empty()).on("open directory", directory)?;
     let mut scan = Scan { sighting: Sighting { whole: true, ..Sighting::default() }, ..Scan::default() };
