@@ -187,7 +187,8 @@ fn restart_waits_for_check(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).check("exit 1").supervise();
     service.wait_run();
-    failed(&sandbox.sv(&["-w", "1", "restart", "web"]), "timeout: run: web: (pid PID) Ns\n");
+    // The process may have lived for less than a second, so the next one waits for that long.
+    failed(&sandbox.sv(&["-w", "4", "restart", "web"]), "timeout: run: web: (pid PID) Ns\n");
 }
 
 /// "reload Same as hup, and additionally report the status afterwards." sv(8)
