@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
-use svlib::Result;
 use svlib::sys::process::Spawn;
 use svlib::sys::signal::{self, Signal};
+use svlib::{Error, Result};
 
 /// Starts and ends runsv processes.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Executor {
         if self.new_sessions {
             spawn = spawn.new_session();
         }
-        spawn.spawn()
+        spawn.spawn().map_err(|error| Error { operation: "start runsv", path: Some(name.into()), ..error })
     }
 
     /// Sends TERM. The runsvs are children not yet reaped, so that the signal reaches them or nobody.
