@@ -1,6 +1,5 @@
 //! `install`: what a package holds, under `DESTDIR` and `PREFIX`.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -66,16 +65,7 @@ fn install_program(program: &Program, binaries: &Path, place: &Path) -> Result<(
     Ok(())
 }
 
-/// Writes a file beside its final name and renames it: a program that runs stays as it is.
 fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     println!("install {}", path.display());
-    let folder = path.parent().context("a file to install has no folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("unable to create {}", folder.display()))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("unable to create a file in {}", folder.display()))?;
-    std::io::Write::write_all(&mut file, bytes)
-        .and_then(|()| file.as_file().set_permissions(fs::Permissions::from_mode(mode)))
-        .with_context(|| format!("unable to write {}", path.display()))?;
-    file.persist(path).with_context(|| format!("unable to write {}", path.display()))?;
-    Ok(())
+    project::write_file(path, bytes, mode)
 }

@@ -43,14 +43,15 @@ pub(crate) fn by_name(name: &str) -> Result<&'static Program> {
 pub(crate) fn build_release() -> Result<PathBuf> {
     let target = target()?;
     let (dynamic, fixed): (Vec<_>, Vec<_>) = PROGRAMS.iter().partition(|program| program.looks_up_accounts);
-    if can_link_statically(&target)? {
-        build(&fixed, &target, &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])?;
-    } else {
+    let mut flags: &[_] = &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+    if !can_link_statically(&target)? {
         eprintln!("note: no static C library (libc.a) for {target}: all programs are linked dynamically");
-        build(&fixed, &target, &[])?;
+        flags = &[];
     }
-    build(&dynamic, &target, &[])?;
-    Ok(project::target_dir().join(target).join("release"))
+    let place = project::target_dir().join("programs");
+    build(&fixed, &target, flags, &place)?;
+    build(&dynamic, &target, &[], &place)?;
+    Ok(place)
 }
 
 /// The target triple: `CARGO_BUILD_TARGET`, or this machine's.
@@ -81,15 +82,25 @@ fn can_link_statically(target: &str) -> Result<bool> {
     Ok(Path::new(String::from_utf8_lossy(&path).trim()).is_absolute())
 }
 
-fn build(programs: &[&Program], target: &str, flags: &[&str]) -> Result<()> {
+/// Builds `programs` with `flags` and puts them into `place`.
+fn build(programs: &[&Program], target: &str, flags: &[&str], place: &Path) -> Result<()> {
+    // A target directory for each set of flags: cargo builds everything again when they change.
+    let target_dir = project::target_dir().join(if flags.is_empty() { "dynamic" } else { "static" });
     let mut cargo = project::cargo();
-    // Named even when it is the host: flags then leave build scripts and procedural macros alone.
-    cargo.args(["build", "--release", "--locked", "--target", target]);
+    // The target is named even when it is the host: flags then leave build scripts and procedural macros alone.
+    cargo.args(["build", "--release", "--locked", "--target", target, "--target-dir"]).arg(&target_dir);
     for program in programs {
         cargo.args(["--package", program.name]);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(flags)?);
-    project::run(&mut cargo)
+    project::run(&mut cargo)?;
+
+    for program in programs {
+        let binary = target_dir.join(target).join("release").join(program.name);
+        let bytes = fs::read(&binary).with_context(|| format!("unable to read {}", binary.display()))?;
+        project::write_file(&place.join(program.name), &bytes, 0o755)?;
+    }
+    Ok(())
 }
 
 /// The caller's flags and ours, as cargo wants them: separated by the ASCII unit separator.

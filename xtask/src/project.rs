@@ -1,8 +1,10 @@
 //! The checkout: its folders, its version, and running commands in it.
 
-use std::env;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -74,4 +76,17 @@ pub(crate) fn line(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Writes a file beside its final name and renames it: a program that runs stays as it is.
+pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let folder = path.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("unable to create {}", folder.display()))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("unable to create a file in {}", folder.display()))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().set_permissions(fs::Permissions::from_mode(mode)))
+        .with_context(|| format!("unable to write {}", path.display()))?;
+    file.persist(path).with_context(|| format!("unable to write {}", path.display()))?;
+    Ok(())
 }
