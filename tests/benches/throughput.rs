@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::unistd::sync;
 use svkit_tests::Sandbox;
 use tempfile::TempDir;
@@ -42,28 +44,39 @@ const TASKS: [Task; 3] = [
 pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figure> {
     let size = settings.amount(64) * MIB;
     let input = lines(size);
-    TASKS.iter().map(|task| throughput(task, settings, contenders, &input)).collect()
+    TASKS.iter().flat_map(|task| throughput(task, settings, contenders, &input)).collect()
 }
 
-fn throughput(task: &Task, settings: &Settings, contenders: &[Contender], input: &[u8]) -> Figure {
+/// The time it takes, which is also the disk's, and the processor's time in it, which is the program's alone.
+fn throughput(task: &Task, settings: &Settings, contenders: &[Contender], input: &[u8]) -> [Figure; 2] {
     let mut kept = None;
+    let mut processor: Vec<_> = contenders.iter().map(|contender| (contender.who, Vec::new())).collect();
     let mut contenders: Vec<_> =
         contenders.iter().map(|contender| (contender.who, (contender.who, contender.sandbox()))).collect();
     let samples = in_turn(settings.rounds(), &mut contenders, |(who, sandbox)| {
         let dir = TempDir::new_in(DISK).expect("the target directory takes entries");
+        let before = processor_time();
         let seconds = log(&mut logger(sandbox, *who, task, dir.path()), input);
+        let used = processor_time() - before;
+        processor.iter_mut().filter(|(other, _)| other == who).for_each(|(_, samples)| samples.push(used));
         if matches!(who, Who::Svkit | Who::Runit) {
             let bytes = bytes_in(dir.path());
             assert_eq!(*kept.get_or_insert(bytes), bytes, "{}: {who:?} wrote something else", task.name);
         }
         seconds
     });
-    Figure {
-        name: format!("svlogd, {} MiB, {} (floor: cat > file)", input.len() / MIB, task.name),
-        unit: Unit::Milliseconds,
-        samples,
-        target: Some(task.target),
-    }
+    let name = format!("svlogd, {} MiB, {}", input.len() / MIB, task.name);
+    let unit = Unit::Milliseconds;
+    [
+        Figure { name: format!("{name} (floor: cat > file)"), unit, samples, target: Some(task.target) },
+        Figure { name: format!("{name}: processor time"), unit, samples: processor, target: None },
+    ]
+}
+
+/// The seconds that the processors have spent for children that have ended, loggers all.
+fn processor_time() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel counts");
+    [usage.user_time(), usage.system_time()].iter().map(|time| time.num_microseconds() as f64 / 1e6).sum()
 }
 
 /// Rotation is svlogd's default for all: 1,000,000 bytes, 10 old files.
