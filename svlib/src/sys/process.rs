@@ -167,14 +167,7 @@ impl<'a> Spawn<'a> {
 
     fn file_actions(&self) -> nix::Result<FileActions> {
         let mut actions = FileActions::new()?;
-        for &(number, source) in &self.descriptors {
-            actions.duplicate(source, number)?;
-        }
-        for number in startup::closed().chain(self.stdout_closed.then_some(libc::STDOUT_FILENO)) {
-            if !self.descriptors.iter().any(|&(replaced, _)| replaced == number) {
-                actions.close(number)?;
-            }
-        }
+        // First, as the directory's number may be one of those that are replaced.
         match self.directory {
             Some(Directory::Named(path)) => {
                 // Not posix_spawn_file_actions_addchdir_np(3): std declares it weak, and a static link then leaves it null.
@@ -184,6 +177,14 @@ impl<'a> Spawn<'a> {
             }
             Some(Directory::Open(fd)) => actions.change_directory(fd)?,
             None => {}
+        }
+        for &(number, source) in &self.descriptors {
+            actions.duplicate(source, number)?;
+        }
+        for number in startup::closed().chain(self.stdout_closed.then_some(libc::STDOUT_FILENO)) {
+            if !self.descriptors.iter().any(|&(replaced, _)| replaced == number) {
+                actions.close(number)?;
+            }
         }
         Ok(actions)
     }
