@@ -146,7 +146,7 @@ impl Processor {
                 if let Some((what, errno)) = failure {
                     report.failure(what, &directory.name(), errno);
                 }
-                let _ = directory.unlink(running.file.at(Stage::Temporary).to_string());
+                remove_output(running.file, directory);
                 self.fail(directory, now, report);
             }
         }
@@ -175,8 +175,13 @@ fn start_oldest(
     let waiting = || names.iter().copied().filter(is_waiting);
     let Some(file) = waiting().min() else { return Ok((None, 0)) };
     report.info(&("processing: ", InDirectory(directory.name(), &file.to_string())));
-    let pid = start(command, file, directory)?;
+    let pid = start(command, file, directory).inspect_err(|_| remove_output(file, directory))?;
     Ok((Some(Running { pid, file }), waiting().count()))
+}
+
+fn remove_output(file: LogName, directory: &Directory) {
+    // There may be none; one that stays is emptied by the next try.
+    let _ = directory.unlink(file.at(Stage::Temporary).to_string());
 }
 
 fn is_waiting(name: &LogName) -> bool {
@@ -199,7 +204,7 @@ fn start(command: &[u8], file: LogName, directory: &Directory) -> Result<Pid, Fa
     let newstate = directory
         .open_truncate("newstate")
         .map_err(|errno| ("unable to open newstate for processor", errno))?;
-    // The signals' descriptor, the directory, its lock and `current` are open: these four are all above 5, so that none
+    // The signals' descriptor, the directory and its lock are open, so that these four are above 5, and none of them
     // is overwritten before it is duplicated.
     Spawn::new("/bin/sh")
         .argument_zero("sh")
