@@ -13,7 +13,7 @@ use crate::project::{self, VERSION};
 
 /// Writes the release of HEAD to `dir`.
 pub(crate) fn dist(dir: &Path) -> Result<()> {
-    release(dir, &project::target_dir().join("dist-build"))?;
+    release(&head()?, dir, &project::target_dir().join("dist-build"))?;
     println!("{}", dir.display());
     Ok(())
 }
@@ -21,10 +21,11 @@ pub(crate) fn dist(dir: &Path) -> Result<()> {
 /// Makes the release twice, built in different places, and compares.
 pub(crate) fn check_reproducible() -> Result<()> {
     let place = project::target_dir().join("dist-check");
+    let commit = head()?;
     let mut sums = Vec::new();
     for name in ["first", "second"] {
         let dir = place.join(name);
-        sums.push(release(&dir, &dir.join("build"))?);
+        sums.push(release(&commit, &dir, &dir.join("build"))?);
     }
     fs::remove_dir_all(&place).with_context(|| format!("unable to remove {}", place.display()))?;
     let [first, second] = sums.as_slice() else { bail!("two releases expected") };
@@ -34,18 +35,18 @@ pub(crate) fn check_reproducible() -> Result<()> {
     Ok(())
 }
 
-/// Writes the release of HEAD to `dir`, building in `work`, and returns the text of SHA256SUMS.
+/// Writes the release of `commit` to `dir`, building in `work`, and returns the text of SHA256SUMS.
 ///
 /// Binaries are built from the source tarball, not from the checkout: so it is complete, and nothing uncommitted gets
 /// into a release.
-fn release(dir: &Path, work: &Path) -> Result<String> {
+fn release(commit: &str, dir: &Path, work: &Path) -> Result<String> {
     fs::create_dir_all(dir).with_context(|| format!("unable to create {}", dir.display()))?;
     let stem = format!("svkit-{VERSION}");
     let target = programs::target()?;
-    let time = commit_time()?;
+    let time = commit_time(commit)?;
 
     let source =
-        project::output(git().args(["archive", "--format=tar", &format!("--prefix={stem}/"), "HEAD"]))?;
+        project::output(git().args(["archive", "--format=tar", &format!("--prefix={stem}/"), commit]))?;
     let mut files = vec![dir.join(format!("{stem}.tar.gz"))];
     archive::compress(&files[0], &source)?;
 
@@ -76,8 +77,13 @@ fn git() -> Command {
     git
 }
 
-fn commit_time() -> Result<u64> {
-    let text = project::output(git().args(["log", "-1", "--format=%ct"]))?;
+fn head() -> Result<String> {
+    let name = project::output(git().args(["rev-parse", "HEAD"]))?;
+    Ok(String::from_utf8_lossy(&name).trim().to_owned())
+}
+
+fn commit_time(commit: &str) -> Result<u64> {
+    let text = project::output(git().args(["log", "-1", "--format=%ct", commit]))?;
     String::from_utf8_lossy(&text).trim().parse().context("git names no commit time")
 }
 

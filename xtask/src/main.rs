@@ -82,6 +82,9 @@ enum Task {
     Dist {
         /// Where to [default: target/dist]
         dir: Option<PathBuf>,
+        /// Write nothing: make it twice, built in different places, and compare
+        #[arg(long)]
+        check: bool,
     },
     /// Serves HTTP for the sample service tree
     #[command(hide = true)]
@@ -103,7 +106,8 @@ fn main() -> ExitCode {
             completions::write(&dir.unwrap_or_else(|| project::target_dir().join("completions")))
         }
         Task::Install { arguments } => install::install(&arguments),
-        Task::Dist { dir } => dist::dist(&dir.unwrap_or_else(|| project::target_dir().join("dist"))),
+        Task::Dist { check: true, .. } => dist::check_reproducible(),
+        Task::Dist { dir, .. } => dist::dist(&dir.unwrap_or_else(|| project::target_dir().join("dist"))),
         Task::Http { address } => http::serve(&address),
     };
     match result {

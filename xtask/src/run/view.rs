@@ -58,9 +58,12 @@ impl View {
     }
 
     fn changes(&self, rows: &[Row]) -> String {
-        let before = |name: &str| self.last.iter().find(|row| row.name == name).and_then(|row| row.status);
+        let told = |row: &Row| match self.last.iter().find(|last| last.name == row.name) {
+            Some(last) => last.state() == row.state(),
+            None => row.status.is_none(),
+        };
         let mut text = String::new();
-        for row in rows.iter().filter(|row| before(&row.name) != row.status) {
+        for row in rows.iter().filter(|row| !told(row)) {
             text.push_str(&format!("{}: {}\n", row.name, row.state()));
         }
         for gone in self.last.iter().filter(|last| !rows.iter().any(|row| row.name == last.name)) {
