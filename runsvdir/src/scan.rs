@@ -56,13 +56,13 @@ pub fn scan(directory: &Path, mut before_following: impl FnMut(&OsStr)) -> Resul
         if file_type != Some(Type::Directory) {
             before_following(&name);
         }
-        scan.examine(&open, name, file_type);
+        scan.examine(&open, name);
     }
     Ok(scan)
 }
 
 impl Scan {
-    fn examine(&mut self, directory: &Dir, name: OsString, file_type: Option<Type>) {
+    fn examine(&mut self, directory: &Dir, name: OsString) {
         match fstatat(directory, name.as_os_str(), AtFlags::empty()) {
             Ok(found) if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR => {
                 let identity = Identity { device: found.st_dev, inode: found.st_ino };
@@ -70,7 +70,8 @@ impl Scan {
             }
             Ok(_) => {}
             // Removed since it was listed.
-            Err(Errno::ENOENT) if file_type == Some(Type::Directory) => {}
+            Err(Errno::ENOENT)
+                if fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_err() => {}
             Err(errno) => {
                 self.problems.push(Error { operation: "stat", path: Some(name.clone().into()), errno });
                 if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) {
