@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use svkit_tests::Sandbox;
 
+use crate::interrupt;
+
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Milliseconds after which a wait looks whether it was interrupted.
+const LOOK: u8 = 100;
 
 /// A fifo that services write their process id to as soon as they run: the same for every supervisor, and nothing has to
 /// be polled.
@@ -53,19 +58,22 @@ impl Arrivals {
                     .parse()
                     .expect("a script writes its process id");
             }
-            self.wait(deadline);
-            let mut buffer = [0; 4096];
-            let length = self.fifo.read(&mut buffer).expect("our own fifo can be read");
-            self.unread.extend_from_slice(&buffer[..length]);
+            if self.is_readable() {
+                let mut buffer = [0; 4096];
+                let length = self.fifo.read(&mut buffer).expect("our own fifo can be read");
+                self.unread.extend_from_slice(&buffer[..length]);
+            } else {
+                interrupt::check();
+                assert!(Instant::now() < deadline, "no service was started within {DEADLINE:?}");
+            }
         }
     }
 
-    fn wait(&self, deadline: Instant) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).expect("less than a minute");
-        match poll(&mut [PollFd::new(self.fifo.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => panic!("no service was started within {DEADLINE:?}"),
-            Ok(_) | Err(Errno::EINTR) => {}
+    /// Waits for something to read, not for long.
+    fn is_readable(&self) -> bool {
+        match poll(&mut [PollFd::new(self.fifo.as_fd(), PollFlags::POLLIN)], LOOK) {
+            Ok(ready) => ready > 0,
+            Err(Errno::EINTR) => false,
             Err(errno) => panic!("poll: {errno}"),
         }
     }

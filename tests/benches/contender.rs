@@ -6,6 +6,8 @@ use std::process::Command;
 
 use svkit_tests::{Sandbox, Subject, find_in_path};
 
+use crate::interrupt;
+
 /// Whose programs are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -63,6 +65,7 @@ pub(crate) fn in_turn<T>(
     let mut samples: Vec<_> = contenders.iter().map(|(who, _)| (*who, Vec::new())).collect();
     for _ in 0..rounds {
         for ((_, contender), (_, samples)) in contenders.iter_mut().zip(&mut samples) {
+            interrupt::check();
             samples.push(measure(contender));
         }
     }

@@ -15,6 +15,7 @@ mod boot;
 mod contender;
 mod exec;
 mod figure;
+mod interrupt;
 mod machine;
 mod memory;
 mod restart;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         eprintln!("no figure `{unknown}`; there are: {known}");
         return ExitCode::from(2);
     }
+    interrupt::catch();
     // What a killed supervisor leaves behind becomes ours to reap.
     set_child_subreaper(true).expect("a Linux with subreapers");
 
