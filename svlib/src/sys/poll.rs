@@ -9,13 +9,16 @@ use nix::sys::time::TimeSpec;
 
 pub use nix::poll::{PollFd, PollFlags};
 
+/// No timeout is longer than a year: the kernel takes no number of seconds that does not fit its own.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Waits until one of `fds` is ready or `timeout` has passed; for ever without one (ppoll(2)). The number of ready ones;
-/// zero also after an interruption by a signal.
+/// zero also after an interruption by a signal, and at the latest after a year.
 ///
 /// # Errors
 /// What ppoll(2) reports.
 pub fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
-    match ppoll(fds, timeout.map(TimeSpec::from_duration), None) {
+    match ppoll(fds, timeout.map(|timeout| TimeSpec::from_duration(timeout.min(LONGEST))), None) {
         Ok(ready) => Ok(usize::try_from(ready).unwrap_or_default()),
         Err(Errno::EINTR) => Ok(0),
         Err(errno) => Err(errno.into()),
