@@ -8,6 +8,19 @@ use chpst::userspec::{MAX_GROUPS, UserSpec};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    // Numbers are made of the input, so that the fuzzer need not guess ten digits.
+    if let Some((number, rest)) = bytes.split_first_chunk() {
+        let number = u32::from_le_bytes(*number);
+        for text in [format!(":{number}:1"), format!(":1:{number}"), format!(":1:2:{number}")] {
+            let known = UserSpec::parse(OsStr::new(&text)).is_ok();
+            assert_eq!(known, number != u32::MAX, "{text}");
+            check(&[text.as_bytes(), rest].concat());
+        }
+    }
+});
+
+fn check(bytes: &[u8]) {
     let text = OsStr::from_bytes(bytes);
     let spec = match UserSpec::parse(text) {
         Ok(spec) => spec,
@@ -31,4 +44,4 @@ fuzz_target!(|bytes: &[u8]| {
         }
         UserSpec::Account(_) => panic!("only envuidgid and setuidgid mean an account by {text:?}"),
     }
-});
+}

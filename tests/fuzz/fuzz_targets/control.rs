@@ -10,7 +10,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use nix::unistd::Pid;
 use runsv::machine::pair::{self, Pair};
-use runsv::machine::{Action, Event, Outcome, Program, Role, State};
+use runsv::machine::{Action, Event, Outcome, Program, Role, State, THROTTLE};
 use svlib::command::Command;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
@@ -40,6 +40,11 @@ struct World {
     log_appears: bool,
     pipe_closed: bool,
     exited: bool,
+    /// Whether `u` or `o` came and may not have been acted on yet.
+    told_to_start: bool,
+    /// When `run` of the service was started, and when it or its `finish` ended.
+    started: Option<Duration>,
+    ended: Duration,
 }
 
 impl World {
@@ -59,12 +64,16 @@ impl World {
             log_appears: options & 8 != 0,
             pipe_closed: false,
             exited: false,
+            told_to_start: false,
+            started: None,
+            ended: Duration::ZERO,
         }
     }
 
     fn happen(&mut self, byte: u8) {
         if let Some(command) = Command::from_byte(byte) {
             assert_eq!(command.byte(), byte);
+            self.told_to_start |= matches!(command, Command::Up | Command::Once);
             return self.feed(pair::Event::To(Role::Service, Event::Command(command)));
         }
         match byte {
@@ -92,8 +101,13 @@ impl World {
         let Some((role, program)) = self.asked.pop_front() else { return };
         self.last_pid += 1;
         let outcome = outcome(Pid::from_raw(self.last_pid));
+        if (role, program) == (Role::Service, Program::Run) {
+            self.started = Some(self.now.monotonic);
+        }
         if let Outcome::Started(pid) = outcome {
             self.children.push((pid, role, program));
+        } else {
+            self.note_end(role, program);
         }
         self.feed(pair::Event::To(role, Event::Spawned(program, outcome)));
     }
@@ -102,8 +116,15 @@ impl World {
         if self.children.is_empty() {
             return;
         }
-        let (pid, ..) = self.children.swap_remove(which % self.children.len());
+        let (pid, role, program) = self.children.swap_remove(which % self.children.len());
+        self.note_end(role, program);
         self.feed(pair::Event::Exited(pid, ExitStatus::from_raw(status)));
+    }
+
+    fn note_end(&mut self, role: Role, program: Program) {
+        if role == Role::Service && !matches!(program, Program::Control(_)) {
+            self.ended = self.now.monotonic;
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -145,6 +166,9 @@ impl World {
         if log_found {
             self.feed(pair::Event::LogFound(Want::Up));
         }
+        if !self.pair.service.is_busy() {
+            self.told_to_start = false;
+        }
     }
 
     fn perform(&mut self, role: Role, action: Action) {
@@ -161,6 +185,9 @@ impl World {
                 assert_eq!(rival, None, "{program:?} is started beside it");
                 assert!(role == Role::Service || program == Program::Run, "a log service has only `run`");
                 assert!(role == Role::Log || !self.pipe_closed, "{program:?} without its log pipe");
+                if (role, program) == (Role::Service, Program::Run) && !self.told_to_start {
+                    self.check_restart();
+                }
                 self.asked.push_back((role, program));
             }
             Action::Signal(pid, signal) => assert!(
@@ -168,6 +195,16 @@ impl World {
                 "{signal} to {pid}, which is not the {role:?}"
             ),
             Action::Exit => panic!("the exit of one of the two is the pair's to decide"),
+        }
+    }
+
+    /// What nobody asks for is only started if it is to be up, and not at once if it was up for less than a second.
+    fn check_restart(&self) {
+        assert_eq!(self.pair.service.status().want, Want::Up);
+        let lived = self.started.map(|started| self.ended.saturating_sub(started));
+        if lived.is_some_and(|lived| lived < THROTTLE) {
+            let down = self.now.monotonic - self.ended;
+            assert!(down >= THROTTLE, "up for {lived:?}, and started again after {down:?}");
         }
     }
 
