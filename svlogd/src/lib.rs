@@ -4,7 +4,7 @@
 //! stdin → split → per directory: filter → format → write → rotation policy → rotate → processor
 //! ```
 //!
-//! [`split`], [`format`], [`filter`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
+//! [`split`], [`mod@format`], [`filter`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
 //! can, through [`current`], and hands old files to the [`processor`].
 #![forbid(unsafe_code)]
