@@ -1,58 +1,20 @@
 //! Bad input: a clear error, the documented exit code, no panic (every end of a program is checked for one).
 
-use std::ffi::OsStr;
 use std::fs::{self, Permissions, set_permissions};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use svkit_tests::{Case, PROGRAMS, SLEEP, Sandbox, Subject, case, eventually};
 
 pub(crate) const CASES: &[Case] = &[
-    case!(names_that_are_not_text),
     case!(closed_standard_descriptors),
     case!(full_standard_output),
     case!(user_specifications).root(),
-    case!(too_many_groups).root(),
-    case!(svlogd_lengths),
     case!(svlogd_configs),
     case!(svlogd_unwritable_directory).root(),
-    case!(runsv_read_only_file_system).root(),
     case!(runsv_dangling_log_supervise),
-    case!(envdir_names),
     case!(svlogd_garbage),
     case!(sv_svwait_and_w_are_not_numbers),
 ];
-
-fn odd_name() -> &'static OsStr {
-    OsStr::from_bytes(b"\xff odd\nname\xfe")
-}
-
-/// "names with spaces, newlines and non-UTF-8 bytes everywhere a path can stand"
-fn names_that_are_not_text(subject: &Subject) {
-    let sandbox = Sandbox::new(subject);
-    let service = sandbox.service(odd_name()).run(SLEEP).supervise();
-    service.wait_run();
-    let output = sandbox.finish(sandbox.command("sv").arg("status").arg(odd_name()));
-    assert_eq!(output.code, Some(0), "{output:?}");
-    let output = sandbox.finish(sandbox.command("runsv").arg(service.dir()));
-    assert_eq!(output.code, Some(111));
-    let log = sandbox.path().join(odd_name());
-    fs::create_dir(&log).unwrap();
-    let input = sandbox.write("input", "line\n");
-    let mut command = sandbox.command("svlogd");
-    let output = sandbox.finish(command.arg(&log).stdin(fs::File::open(input).unwrap()));
-    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
-    fs::create_dir(sandbox.join("env")).unwrap();
-    fs::write(sandbox.join("env").join(odd_name()), b"\xfe\n").unwrap();
-    for option in ["-e", "-L", "-C", "-b", "-/", "-u", "-U", "-m", "-n"] {
-        let output = sandbox.finish(sandbox.command("chpst").arg(option).arg(odd_name()).arg("true"));
-        assert!(matches!(output.code, Some(0 | 100 | 111)), "{option}: {output:?}");
-    }
-    let mut command = sandbox.command("chpst");
-    let output = sandbox.finish(command.args(["-e", "env", "env", "-0"]));
-    assert_eq!(output.code, Some(0), "{output:?}");
-}
 
 /// A parent may have closed 0, 1 and 2.
 fn closed_standard_descriptors(subject: &Subject) {
@@ -124,26 +86,6 @@ fn user_specifications(subject: &Subject) {
     chpst_refuses(&sandbox, "-u", ":1:4294967295");
 }
 
-/// "with 61 groups"
-fn too_many_groups(subject: &Subject) {
-    let sandbox = Sandbox::new(subject);
-    let groups: Vec<String> = (1..=61).map(|gid| gid.to_string()).collect();
-    chpst_refuses(&sandbox, "-u", &format!(":1:{}", groups.join(":")));
-}
-
-/// "-l and -b out of range"
-fn svlogd_lengths(subject: &Subject) {
-    let sandbox = Sandbox::new(subject);
-    sandbox.mkdir("log");
-    for args in [["-l", "-1"], ["-l", "99999999999999999999999"], ["-b", "18446744073709551615"], ["-b", "x"]]
-    {
-        let mut command = sandbox.command("svlogd");
-        let output = sandbox.finish(command.args(args).arg("log"));
-        // An absurd length may be refused, or, no digit being read, be the default.
-        assert!(matches!(output.code, Some(0 | 111)), "{args:?}: {output:?}");
-    }
-}
-
 /// "a config that is unreadable, has CRLF, no last newline, unknown lines, absurd numbers"
 fn svlogd_configs(subject: &Subject) {
     let configs: [&[u8]; 10] = [
@@ -183,20 +125,6 @@ fn svlogd_unwritable_directory(subject: &Subject) {
     assert!(output.stderr.starts_with("svlogd: warning: ") && output.stderr.contains("log"), "{output:?}");
 }
 
-/// "a read-only file system"
-fn runsv_read_only_file_system(subject: &Subject) {
-    let sandbox = Sandbox::new(subject);
-    let disk = sandbox.mkdir("disk");
-    mount(Some("svkit"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
-    sandbox.service_at("disk/web").run(SLEEP).build();
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    mount(None::<&str>, &disk, None::<&str>, read_only, None::<&str>).unwrap();
-    let output = sandbox.run("runsv", &["disk/web"]);
-    umount2(&disk, MntFlags::MNT_DETACH).unwrap();
-    assert_eq!(output.code, Some(111));
-    assert!(output.stderr.starts_with("runsv disk/web: fatal: "), "{output:?}");
-}
-
 /// "supervise a dangling symlink", here the log's, to where nothing can be made.
 fn runsv_dangling_log_supervise(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
@@ -208,20 +136,6 @@ fn runsv_dangling_log_supervise(subject: &Subject) {
         output.stderr.contains("/nonexistent/deeper") || output.stderr.contains("log/supervise"),
         "{output:?}"
     );
-}
-
-/// "an envdir with … = in a name": "The name k must not contain =." chpst(8)
-fn envdir_names(subject: &Subject) {
-    let sandbox = Sandbox::new(subject);
-    sandbox.mkdir("env");
-    sandbox.write("env/A=B", "value");
-    let output = sandbox.run("chpst", &["-e", "env", "env"]);
-    assert!(matches!(output.code, Some(0 | 111)), "{output:?}");
-    fs::remove_file(sandbox.join("env/A=B")).unwrap();
-    symlink("nowhere", sandbox.join("env/DANGLING")).unwrap();
-    symlink("LOOP", sandbox.join("env/LOOP")).unwrap();
-    let output = sandbox.run("chpst", &["-e", "env", "echo", "started"]);
-    assert!(matches!(output.code, Some(0 | 111)), "{output:?}");
 }
 
 /// "binary garbage"

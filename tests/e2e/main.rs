@@ -1,9 +1,13 @@
 //! Ours alone: what svkit decided to do better than runit, and what it makes of bad input.
-#![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
 
+mod bad_env;
 mod bad_input;
+mod bad_log;
+mod bad_service;
 mod crashes;
 mod modern_options;
+mod odd_names;
 mod runsv_better;
 mod sv_better;
 mod svlogd_better;
@@ -14,9 +18,13 @@ use std::process::ExitCode;
 use svkit_tests::{Group, Reference, Subject, run};
 
 const GROUPS: &[Group] = &[
+    ("bad_env", bad_env::CASES),
     ("bad_input", bad_input::CASES),
+    ("bad_log", bad_log::CASES),
+    ("bad_service", bad_service::CASES),
     ("crashes", crashes::CASES),
     ("modern_options", modern_options::CASES),
+    ("odd_names", odd_names::CASES),
     ("runsv_better", runsv_better::CASES),
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),

@@ -1,5 +1,8 @@
 //! One test case: a function, what it needs, and where a reference is known to differ.
 
+use std::time::Duration;
+
+use crate::eventually::DEADLINE;
 use crate::subject::{Implementation, Subject};
 
 /// A test function over a subject, with what the runner must know about it. Made with [`case!`](crate::case).
@@ -8,6 +11,7 @@ pub struct Case {
     pub(crate) name: &'static str,
     pub(crate) test: fn(&Subject),
     pub(crate) root: bool,
+    pub(crate) deadline: Duration,
     pub(crate) programs: &'static [&'static str],
     pub(crate) differences: &'static [Implementation],
     pub(crate) reason: &'static str,
@@ -16,12 +20,18 @@ pub struct Case {
 impl Case {
     /// A case that runs anywhere.
     pub const fn new(name: &'static str, test: fn(&Subject)) -> Self {
-        Self { name, test, root: false, programs: &[], differences: &[], reason: "" }
+        Self { name, test, root: false, deadline: DEADLINE, programs: &[], differences: &[], reason: "" }
     }
 
     /// Needs uid 0; skipped, and said so, for others.
     pub const fn root(mut self) -> Self {
         self.root = true;
+        self
+    }
+
+    /// Waits longer than others before it gives up: there is much to do.
+    pub const fn patient(mut self) -> Self {
+        self.deadline = Duration::from_secs(120);
         self
     }
 

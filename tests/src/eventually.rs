@@ -4,14 +4,15 @@ use std::cell::Cell;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a test waits for a fact, unless its case says otherwise.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 const PACE: Duration = Duration::from_millis(3);
 
 thread_local! {
     static CURRENT_DEADLINE: Cell<Duration> = const { Cell::new(DEADLINE) };
 }
 
-/// Polls `probe` until it yields a value; panics with `what` when the deadline (20 s) passes.
+/// Polls `probe` until it yields a value; panics with `what` when the deadline of the case (20 s) passes.
 pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     match poll(deadline(), probe) {
         Some(value) => value,
@@ -36,7 +37,7 @@ pub(crate) fn deadline() -> Duration {
     CURRENT_DEADLINE.get()
 }
 
-/// Runs `test` with another deadline on this thread: a case that is expected to fail need not wait for long.
+/// Runs `test` with another deadline on this thread.
 pub(crate) fn with_deadline<T>(limit: Duration, test: impl FnOnce() -> T) -> T {
     CURRENT_DEADLINE.set(limit);
     let result = test();

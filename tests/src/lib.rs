@@ -15,6 +15,7 @@
 )]
 
 mod case;
+mod disk;
 mod eventually;
 mod normalize;
 mod process;
@@ -25,11 +26,12 @@ mod subject;
 mod suite;
 
 pub use case::Case;
+pub use disk::Disk;
 pub use eventually::{eventually, holds_for, within};
 pub use normalize::{mask_pids_and_seconds, mask_stamps};
 pub use process::{Output, Running, is_running};
 pub use sandbox::{Sandbox, write_script};
 pub use service_dir::{SLEEP, Service, ServiceBuilder, Supervised};
 pub use status_record::StatusRecord;
-pub use subject::{Implementation, PROGRAMS, Subject, find_in_path};
+pub use subject::{Implementation, PROGRAMS, Subject, find_in_path, xtask};
 pub use suite::{Group, Reference, run};

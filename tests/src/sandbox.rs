@@ -122,6 +122,17 @@ impl Sandbox {
         path
     }
 
+    /// Copies the programs to the new directory `name`: another user may not reach the place where they were built.
+    pub fn copy_programs(&self, name: &str) -> PathBuf {
+        let dir = self.mkdir(name);
+        for program in PROGRAMS {
+            let _fork = exclude_forks();
+            fs::copy(self.join("bin").join(program), dir.join(program))
+                .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        }
+        dir
+    }
+
     fn search_path(&self) -> std::ffi::OsString {
         let mut path = self.join("bin").into_os_string();
         path.push(":");

@@ -102,6 +102,19 @@ pub fn find_in_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
 }
 
+/// The developer tool, freshly built.
+pub fn xtask() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let dir = bin_dir();
+        if let Some(cargo) = env::var_os("CARGO") {
+            build(cargo, &dir, &["xtask"]);
+        }
+        dir.join("xtask")
+    })
+    .clone()
+}
+
 fn identify(dir: &Path) -> Implementation {
     // Both print their usage on a wrong option; the usage of chpst tells the versions apart.
     let usage = Command::new(dir.join("chpst")).output().expect("chpst of the subject runs").stderr;
@@ -121,10 +134,9 @@ fn identify(dir: &Path) -> Implementation {
 fn our_bin_dir() -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let executable = env::current_exe().expect("the test executable has a path");
-        let dir = executable.parent().and_then(Path::parent).expect("target/PROFILE/deps").to_owned();
+        let dir = bin_dir();
         if let Some(cargo) = env::var_os("CARGO") {
-            build(cargo, &dir);
+            build(cargo, &dir, &PROGRAMS);
         }
         for program in PROGRAMS {
             let path = dir.join(program);
@@ -139,7 +151,12 @@ fn our_bin_dir() -> PathBuf {
     .clone()
 }
 
-fn build(cargo: OsString, dir: &Path) {
+fn bin_dir() -> PathBuf {
+    let executable = env::current_exe().expect("the test executable has a path");
+    executable.parent().and_then(Path::parent).expect("target/PROFILE/deps").to_owned()
+}
+
+fn build(cargo: OsString, dir: &Path, packages: &[&str]) {
     let profile = match dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(profile) => profile,
@@ -147,9 +164,9 @@ fn build(cargo: OsString, dir: &Path) {
     let target = dir.parent().expect("target/PROFILE");
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--profile", profile, "--target-dir"]).arg(target);
-    for program in PROGRAMS {
-        command.args(["--package", program]);
+    for package in packages {
+        command.args(["--package", package]);
     }
     let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
-    assert!(status.success(), "the programs under test do not build: {command:?}");
+    assert!(status.success(), "what is under test does not build: {command:?}");
 }

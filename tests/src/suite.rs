@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
 use crate::case::Case;
+use crate::disk::keep_mounts_private;
 use crate::eventually::with_deadline;
 use crate::subject::{Subject, find_in_path};
 
@@ -62,6 +63,7 @@ pub fn run(plan: &[(Reference, &[Group])]) -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     // Orphans of a killed supervisor become ours, so that no zombie is left where init does not reap.
     set_child_subreaper(true).expect("a Linux with subreapers");
+    keep_mounts_private();
     umask(Mode::from_bits_truncate(0o022));
     set_hook(Box::new(|info| {
         note(&format!("at {}", info.location().map_or_else(String::new, ToString::to_string)));
@@ -111,7 +113,7 @@ fn trial(reference: &Reference, group: &str, case: Case) -> Trial {
 
 fn execute(case: Case, subject: &Subject) -> Result<(), Failed> {
     match case.difference(subject) {
-        None => attempt(case, subject).map_err(Failed::from),
+        None => with_deadline(case.deadline, || attempt(case, subject)).map_err(Failed::from),
         Some(reason) => match with_deadline(DEADLINE_OF_DIFFERENCE, || attempt(case, subject)) {
             Err(_) => Ok(()),
             Ok(()) => Err(format!("passes, though it is marked as a difference: {reason}").into()),
