@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::Pid;
 use svlib::command::Command;
 use svlib::error::errno;
 use svlib::paths;
@@ -134,9 +135,38 @@ impl Service {
     }
 }
 
+/// Whether a process uses the processor, waits for it or for a disk, or has ended without runsv knowing yet (proc(5),
+/// states R, D, Z, X). Of a process that cannot be seen nothing is known; it is not called unsettled.
+pub fn is_unsettled(pid: Pid) -> bool {
+    fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| tells_unsettled(&stat))
+}
+
+/// Whether the text of `/proc/PID/stat` tells of an unsettled process.
+fn tells_unsettled(stat: &[u8]) -> bool {
+    // The program's name, in parentheses before the state, may hold anything.
+    let state = stat.iter().rposition(|&byte| byte == b')').and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'R' | b'D' | b'Z' | b'X'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_follows_the_name() {
+        for (stat, unsettled) in [
+            (b"7 (sh) R 1 7" as &[u8], true),
+            (b"7 (sh) D 1 7", true),
+            (b"7 (sh) Z 1 7", true),
+            (b"7 (sh) S 1 7", false),
+            (b"7 (a) R b) S 1 7", false),
+            (b"7 (sh)", false),
+            (b"", false),
+        ] {
+            assert_eq!(tells_unsettled(stat), unsettled, "{}", stat.escape_ascii());
+        }
+        assert!(!is_unsettled(Pid::from_raw(i32::MAX)));
+    }
 
     #[test]
     fn names_are_found_in_the_services_directory_unless_they_are_paths() {

@@ -1,7 +1,9 @@
 //! Whether a service that was started keeps running.
 //!
 //! runit samples every 420 ms, so a service that dies as soon as it is started mostly looks down to it, and `sv start` fails.
-//! Who sees every change also sees the moment in which such a service runs, and must not take it for success.
+//! Who sees every change also sees the moment in which such a service runs, and must not take it for success. So a process
+//! is on trial: it is believed once it waits for something, as a service does that has set itself up, but not in its first
+//! 10 ms, in which it may still be the shell; and in any case when runit would have found it running.
 
 use std::time::Duration;
 
@@ -10,10 +12,19 @@ use svlib::moment::Moment;
 use svlib::status::{State, Status, Want};
 use svlib::tai64n::Tai64n;
 
-/// How long a process must have run to be believed: time enough for a missing program or a bad option.
-const USUAL: Duration = Duration::from_millis(10);
-/// The same for a service that is known to die: what runit, looking again after this time, would have found running.
-const AFTER_A_DEATH: Duration = Duration::from_millis(420);
+/// How long every process is on trial: time enough for a missing program or a bad option.
+const SHORT_TRIAL: Duration = Duration::from_millis(10);
+/// How long a process is on trial at most, and how long if another has died since sv began to look.
+const LONG_TRIAL: Duration = Duration::from_millis(420);
+
+/// When a process is to be believed, on the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// From then on if it waits for something.
+    pub earliest: Duration,
+    /// From then on whatever it does.
+    pub latest: Duration,
+}
 
 /// What is known of one service's processes.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +35,7 @@ pub struct Steadiness {
     since: Duration,
     /// Whether that process was started while the service was looked at.
     is_new: bool,
-    /// How long a process must have run to be believed.
+    /// How long it is on trial at least.
     trial: Duration,
 }
 
@@ -36,20 +47,20 @@ impl Steadiness {
             process: process(status),
             since: started(status, now),
             is_new: false,
-            trial: if has_died { AFTER_A_DEATH } else { USUAL },
+            trial: if has_died { LONG_TRIAL } else { SHORT_TRIAL },
         }
     }
 
-    /// Takes note of a status. Returns when its process is to be believed, on the monotonic clock.
-    pub fn note(&mut self, status: &Status, now: Moment) -> Duration {
+    /// Takes note of a status.
+    pub fn note(&mut self, status: &Status, now: Moment) -> Trial {
         let process = process(status);
         if process.is_some() && process != self.process {
             if self.is_new {
-                self.trial = AFTER_A_DEATH;
+                self.trial = LONG_TRIAL;
             }
             *self = Self { process, since: started(status, now), is_new: true, ..*self };
         }
-        self.since.saturating_add(self.trial)
+        Trial { earliest: self.since + self.trial, latest: self.since + LONG_TRIAL }
     }
 }
 
@@ -95,12 +106,12 @@ mod tests {
         Status { pid: None, want, state: State::Down, ..run(1, 500) }
     }
 
-    /// When the process of the last status is believed, in milliseconds, the statuses being seen one every 100 ms.
+    /// When the process of the last status is believed at the earliest, in milliseconds, the statuses being seen one every 100 ms.
     fn believed(statuses: &[Status]) -> u128 {
         let mut steadiness = Steadiness::new(&statuses[0], at(1000));
         let mut believed = Duration::ZERO;
         for (index, status) in (0..).zip(statuses) {
-            believed = steadiness.note(status, at(1000 + 100 * index));
+            believed = steadiness.note(status, at(1000 + 100 * index)).earliest;
         }
         believed.as_millis()
     }
@@ -133,8 +144,9 @@ mod tests {
         fn every_process_is_believed_in_time(starts in proptest::collection::vec(0..5000_u64, 1..5), seen in 0..5000_u64) {
             let mut steadiness = Steadiness::new(&run(1, starts[0]), at(seen));
             for start in starts {
-                let believed = steadiness.note(&run(1, start), at(seen));
-                prop_assert!(believed <= at(seen).monotonic + AFTER_A_DEATH);
+                let trial = steadiness.note(&run(1, start), at(seen));
+                prop_assert!(trial.earliest <= trial.latest);
+                prop_assert!(trial.latest <= at(seen).monotonic + LONG_TRIAL);
             }
         }
     }

@@ -23,16 +23,18 @@ use svlib::sys::{clock, process};
 
 use crate::check::{Goal, Verdict};
 use crate::check_script::CheckScript;
-use crate::client::Service;
+use crate::client::{Service, is_unsettled};
 use crate::console::Console;
 use crate::report::{Outcome, Trouble, outcome_line};
-use crate::steadiness::Steadiness;
+use crate::steadiness::{Steadiness, Trial};
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_millis(420);
 /// How long statuses are looked at rather than watched, and the time between two of these looks.
 const QUICK: Duration = Duration::from_millis(60);
 const QUICK_LOOK: Duration = Duration::from_millis(2);
+/// The time between two looks at what a new process does.
+const UNSETTLED_LOOK: Duration = Duration::from_millis(10);
 
 /// A service that is waited for.
 #[derive(Debug)]
@@ -123,7 +125,7 @@ impl Waiting {
             Goal::Requested => status,
         };
         let steadiness = self.steadiness.get_or_insert_with(|| Steadiness::new(&first, now));
-        let believed = steadiness.note(&status, now);
+        let trial = steadiness.note(&status, now);
         let time_is_up = now.monotonic >= deadline;
         match self.goal.judge(&status) {
             Verdict::Met => return Look::Reached(status),
@@ -132,7 +134,7 @@ impl Waiting {
             Verdict::IfCheckSucceeds if self.check.has_confirmed(&status) => return Look::Reached(status),
             Verdict::IfCheckSucceeds => {}
         }
-        let due = self.check.due(&status).max(believed);
+        let due = self.check.due(&status).max(end_of(trial, &status, now.monotonic));
         if time_is_up && self.check.answered_since(deadline) {
             Look::TimedOut(status)
         } else if !time_is_up && now.monotonic < due {
@@ -160,6 +162,16 @@ impl Waiting {
         if kills && let Err(trouble) = self.service.send(&[Command::Kill]) {
             console.trouble(&self.service, trouble);
         }
+    }
+}
+
+/// When the trial of the process in `status` ends, as far as can be told now: an unsettled one is looked at again.
+fn end_of(trial: Trial, status: &Status, now: Duration) -> Duration {
+    let is_decided = now < trial.earliest || now >= trial.latest;
+    if is_decided || !status.pid.is_some_and(is_unsettled) {
+        trial.earliest
+    } else {
+        trial.latest.min(now + UNSETTLED_LOOK)
     }
 }
 
