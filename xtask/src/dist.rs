@@ -32,6 +32,7 @@ pub(crate) fn check_reproducible() -> Result<()> {
     if first != second {
         bail!("the same commit gave different bytes:\n{first}\n{second}");
     }
+    println!("the same bytes twice:\n{first}");
     Ok(())
 }
 

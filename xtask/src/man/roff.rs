@@ -55,7 +55,7 @@ fn spellings(arg: &Arg) -> Vec<String> {
 
 fn values(arg: &Arg) -> String {
     match arg.get_value_names() {
-        Some(names) => names.iter().map(|name| italic(&name.to_lowercase())).collect::<Vec<_>>().join(" "),
+        Some(names) => names.iter().map(|name| italic(name)).collect::<Vec<_>>().join(" "),
         None => italic(arg.get_id().as_str()),
     }
 }
