@@ -67,11 +67,15 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
             }
         }
         let mut next = now.monotonic + if is_quick { QUICK_LOOK } else { LOOK };
+        let mut is_first = true;
         services.retain_mut(|one| match one.look(now, deadline, console) {
             Look::Again(at) => {
                 next = next.min(at);
+                is_first = false;
                 true
             }
+            // Those that are late are told of in the order they were named in.
+            Look::TimedOut(_) if !is_first => true,
             Look::Reached(status) => {
                 one.report(Outcome::Reached, &status, now, console);
                 false
