@@ -6,12 +6,17 @@ mod bad_input;
 mod bad_log;
 mod bad_service;
 mod crashes;
+mod idle;
+mod many_services;
 mod modern_options;
 mod odd_names;
 mod runsv_better;
+mod shortage;
+mod story;
 mod sv_better;
 mod svlogd_better;
 mod tree;
+mod xtask_run;
 
 use std::process::ExitCode;
 
@@ -23,12 +28,17 @@ const GROUPS: &[Group] = &[
     ("bad_log", bad_log::CASES),
     ("bad_service", bad_service::CASES),
     ("crashes", crashes::CASES),
+    ("idle", idle::CASES),
+    ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
     ("runsv_better", runsv_better::CASES),
+    ("shortage", shortage::CASES),
+    ("story", story::CASES),
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("tree", tree::CASES),
+    ("xtask_run", xtask_run::CASES),
 ];
 
 fn main() -> ExitCode {

@@ -1,16 +1,23 @@
 //! svlogd: nothing is lost, and trouble does not make it busy.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use svkit_tests::{Case, Sandbox, Subject, case, eventually, holds_for};
+use nix::unistd::pipe2;
+use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
 
 pub(crate) const CASES: &[Case] = &[
     case!(line_that_term_interrupts_is_written),
+    case!(half_a_line_is_written_after_term),
+    case!(killed_while_it_waits_it_loses_nothing),
+    case!(full_disk_is_waited_out).root(),
     case!(failing_processor_is_retried_at_a_pace),
     case!(logging_goes_on_while_a_processor_fails),
     case!(processor_killed_by_a_signal_has_failed),
@@ -26,22 +33,151 @@ fn current(dir: &Path) -> String {
     fs::read_to_string(dir.join("current")).unwrap_or_default()
 }
 
-/// C loses the line it was in when TERM came.
+/// A pipe to a svlogd whose reading end stays ours too, to see what svlogd left in it.
+struct Logger {
+    svlogd: Running,
+    input: File,
+    output: File,
+}
+
+impl Logger {
+    fn new(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        Self::on(sandbox, arguments, input.into(), output.into())
+    }
+
+    fn on(sandbox: &Sandbox, arguments: &[&str], input: File, output: File) -> Self {
+        let mut command = sandbox.command("svlogd");
+        let svlogd = sandbox.start(command.args(arguments).stdin(output.try_clone().unwrap()));
+        Self { svlogd, input, output }
+    }
+
+    fn is_drained(&self) -> bool {
+        poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 0
+    }
+
+    fn write(&mut self, text: &str) {
+        self.input.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Writes the beginning of a line, and TERM when svlogd has read it.
+    fn term_in(&mut self, beginning: &str) {
+        self.write(beginning);
+        eventually("the beginning is read", || self.is_drained().then_some(()));
+        self.svlogd.signal(Signal::SIGTERM);
+        eventually("TERM is seen", || self.svlogd.stderr().contains("sigterm received").then_some(()));
+    }
+
+    /// What is left in the pipe for the next reader.
+    fn rest(self) -> String {
+        drop(self.input);
+        let mut rest = String::new();
+        (&self.output).read_to_string(&mut rest).unwrap();
+        rest
+    }
+}
+
+/// "If svlogd is sent a TERM signal, … it stops reading standard input" after the line it is in, which C loses. The line
+/// is waited for a second: one of several attempts is within it, and none loses or doubles a byte.
 fn line_that_term_interrupts_is_written(subject: &Subject) {
+    let written_whole = |round: usize| {
+        let sandbox = Sandbox::new(subject);
+        let dir = sandbox.mkdir("log");
+        // The beginning is shorter than a line may be, so it is all in memory; or longer, so it is partly written.
+        let beginning = if round % 2 == 0 { "two begins".to_owned() } else { "x".repeat(3000) };
+        let mut logger = Logger::new(&sandbox, &["-v", "log"]);
+        logger.write("one\n");
+        logger.term_in(&beginning);
+        logger.write(" and ends\nthree\n");
+        assert_eq!(logger.svlogd.wait().code, Some(0));
+        let (text, rest) = (current(&dir), logger.rest());
+        if rest == "three\n" {
+            assert_eq!(text, format!("one\n{beginning} and ends\n"));
+        } else {
+            assert_eq!((text, rest.as_str()), (format!("one\n{beginning}\n"), " and ends\nthree\n"));
+        }
+        rest == "three\n"
+    };
+    for half in [0, 1] {
+        assert!((0..4).any(|round| written_whole(round * 2 + half)), "never within a second");
+    }
+}
+
+/// Nobody ends the line: what there is of it is written, with a newline.
+fn half_a_line_is_written_after_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");
-    let mut command = sandbox.command("svlogd");
-    let mut svlogd = sandbox.start(command.args(["-v", "log"]).stdin(Stdio::piped()));
-    let mut input = svlogd.stdin();
-    input.write_all(b"one\n").unwrap();
-    eventually("the line", || (current(&dir) == "one\n").then_some(()));
-    input.write_all(b"two begins").unwrap();
-    svlogd.signal(Signal::SIGTERM);
-    input.write_all(b" and ends\n").unwrap();
-    assert_eq!(svlogd.wait().code, Some(0));
-    let text = current(&dir);
-    assert!(text == "one\n" || text == "one\ntwo begins and ends\n", "{text:?}");
-    // What svlogd did not take is still in the pipe for whoever comes next; what it took it wrote.
+    let mut logger = Logger::new(&sandbox, &["-v", "log"]);
+    logger.write("one\n");
+    logger.term_in("half a line");
+    assert_eq!(logger.svlogd.wait().code, Some(0));
+    assert_eq!(current(&dir), "one\nhalf a line\n");
+    assert_eq!(logger.rest(), "");
+}
+
+/// A killed svlogd loses what it had read and not yet written, and no more: it writes at once all that it has read, so
+/// one that waits for input has nothing to lose. What it wrote stays, what it did not read waits in the pipe.
+fn killed_while_it_waits_it_loses_nothing(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    let mut logger = Logger::new(&sandbox, &["log"]);
+    let mut expected = String::new();
+    for round in 0..4 {
+        let lines: String = (0..50).map(|line| format!("round {round} line {line}\n")).collect();
+        logger.write(&lines);
+        expected.push_str(&lines);
+        eventually("all is written", || (all(&dir) == expected).then_some(()));
+        logger.svlogd.signal(Signal::SIGKILL);
+        logger.svlogd.wait();
+        // While there is none.
+        let lines: String = (0..50).map(|line| format!("round {round} unread {line}\n")).collect();
+        logger.write(&lines);
+        expected.push_str(&lines);
+        logger = Logger::on(&sandbox, &["log"], logger.input, logger.output);
+    }
+    eventually("all is written", || (all(&dir) == expected).then_some(()));
+}
+
+/// What the old files and `current` hold, in order.
+fn all(dir: &Path) -> String {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| !path.ends_with("lock") && !path.ends_with("config"));
+    // `@…` sorts before `current`.
+    files.sort();
+    files.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
+}
+
+/// Said once for each pause, and no line is lost, torn or doubled, whatever is written meanwhile.
+fn full_disk_is_waited_out(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 512);
+    let dir = sandbox.mkdir("disk/log");
+    sandbox.write("disk/log/config", "s16384\nn0\n");
+    let mut logger = Logger::new(&sandbox, &["-b", "8192", "disk/log"]);
+    let pauses = |logger: &Logger| logger.svlogd.stderr().matches("svlogd: pausing: ").count();
+    let mut expected = String::new();
+    for round in 1..=2 {
+        disk.fill();
+        for line in 0..600 {
+            let line = format!("round {round} line {line:04} of a log that has no room\n");
+            logger.write(&line);
+            expected.push_str(&line);
+        }
+        eventually("it pauses", || (pauses(&logger) == round).then_some(()));
+        // Longer than the pace at which it tries again.
+        holds_for(Duration::from_millis(2500), "said once", || pauses(&logger) == round);
+        assert!(logger.svlogd.is_running());
+        disk.free();
+        eventually("all is written", || (all(&dir) == expected).then_some(()));
+    }
+    drop(logger.input);
+    let output = logger.svlogd.wait();
+    assert_eq!(output.code, Some(0));
+    let lines: Vec<_> = output.stderr.lines().collect();
+    assert!(
+        lines.iter().all(|line| line.contains("disk/log") && line.contains("No space left")),
+        "{lines:?}"
+    );
 }
 
 fn failing(sandbox: &Sandbox) -> (svkit_tests::Running, std::process::ChildStdin) {

@@ -1,0 +1,155 @@
+//! runsvdir: thousands of services, and changes that are seen at once.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::unistd::geteuid;
+use svkit_tests::{Case, Disk, SLEEP, Sandbox, Service, Subject, case, eventually, write_script};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(two_thousand_services).patient(),
+    case!(a_new_service_is_seen_at_once),
+    case!(a_directory_behind_a_link_is_seen_at_once),
+    case!(a_retargeted_link_is_seen_at_once),
+    case!(a_retargeted_services_directory_is_seen_at_once),
+];
+
+/// All come up; half of the links removed, these end, and none of the others is restarted.
+fn two_thousand_services(subject: &Subject) {
+    const COUNT: usize = 2000;
+    let sandbox = Sandbox::new(subject);
+    // Twenty thousand files take a while to remove from a disk that is busy with other tests.
+    let _disk = geteuid().is_root().then(|| Disk::new(&sandbox, "sv", 256 << 10));
+    let script = sandbox.join("run");
+    write_script(&script, SLEEP);
+    let services: Vec<(PathBuf, Service)> = (0..COUNT)
+        .map(|number| {
+            let dir = sandbox.mkdir(format!("sv/{number}"));
+            symlink(&script, dir.join("run")).unwrap();
+            let link = sandbox.services().join(number.to_string());
+            symlink(&dir, &link).unwrap();
+            (link, Service::at(dir))
+        })
+        .collect();
+    let runsvdir = sandbox.start(sandbox.command("runsvdir").args(["-P", "services"]));
+    let pids: Vec<u32> = services.iter().map(|(_, service)| service.wait_run()).collect();
+    let (removed, kept) = services.split_at(COUNT / 2);
+    remove(removed);
+    for ((_, service), pid) in kept.iter().zip(&pids[COUNT / 2..]) {
+        assert_eq!(service.status().pid, *pid, "{}", service.dir().display());
+        assert!(service.is_ok());
+    }
+    remove(kept);
+    assert_eq!(runsvdir.stderr(), "");
+}
+
+/// Removes the links and waits for the end of their services.
+fn remove(services: &[(PathBuf, Service)]) {
+    for (link, _) in services {
+        fs::remove_file(link).unwrap();
+    }
+    for (link, service) in services {
+        eventually(&format!("the end of {}", link.display()), || (!service.is_ok()).then_some(()));
+        assert_eq!(service.status().pid, 0);
+    }
+}
+
+/// Makes a change right after the last one was seen, when a program that looks every five seconds has just looked. The
+/// quickest of three tells: the machine may be busy, but not always.
+fn assert_seen_at_once(mut change: impl FnMut(usize) -> Service) {
+    let quickest = (0..3)
+        .map(|round| {
+            let start = Instant::now();
+            change(round).wait_run();
+            start.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(quickest < Duration::from_secs(3), "{quickest:?}");
+}
+
+/// A runsvdir that has looked: its first service is up.
+fn settled(sandbox: &Sandbox, directory: &str) -> svkit_tests::Running {
+    let first = sandbox.service_at(Path::new(directory).join("first")).run(SLEEP).build();
+    let runsvdir = sandbox.start(sandbox.command("runsvdir").arg(directory));
+    first.wait_run();
+    runsvdir
+}
+
+fn a_new_service_is_seen_at_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let _runsvdir = settled(&sandbox, "services");
+    assert_seen_at_once(|round| {
+        let service = sandbox.service_at(format!("sv/{round}")).run(SLEEP).build();
+        symlink(service.dir(), sandbox.services().join(round.to_string())).unwrap();
+        service
+    });
+    assert_seen_at_once(|round| {
+        let ready = sandbox.service_at(format!("made/{round}")).run(SLEEP).build();
+        let there = sandbox.services().join(format!("moved-{round}"));
+        fs::rename(ready.dir(), &there).unwrap();
+        Service::at(there)
+    });
+    assert_seen_at_once(|round| sandbox.service(format!("in-place-{round}")).run(SLEEP).build());
+}
+
+/// The link is there first, what it points to comes later, and is replaced.
+fn a_directory_behind_a_link_is_seen_at_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    sandbox.mkdir("sv");
+    let _runsvdir = settled(&sandbox, "services");
+    for round in 0..3 {
+        symlink(format!("../sv/{round}"), sandbox.services().join(format!("link-{round}"))).unwrap();
+    }
+    assert_seen_at_once(|round| sandbox.service_at(format!("sv/{round}")).run(SLEEP).build());
+    let replaced = Service::at(sandbox.join("old-0"));
+    fs::rename(sandbox.join("sv/0"), replaced.dir()).unwrap();
+    let start = Instant::now();
+    let service = sandbox.service_at("sv/0").run(SLEEP).build();
+    service.wait_run();
+    eventually("the old one ends", || (!replaced.is_ok()).then_some(()));
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// As a release is switched: `current` points to another version.
+fn a_retargeted_link_is_seen_at_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let version = |number: usize| sandbox.service_at(format!("versions/{number}/web")).run(SLEEP).build();
+    let switch = |number: usize| {
+        symlink(format!("versions/{number}"), sandbox.join("next")).unwrap();
+        fs::rename(sandbox.join("next"), sandbox.join("current")).unwrap();
+    };
+    let mut last = version(9);
+    switch(9);
+    symlink("../current/web", sandbox.services().join("web")).unwrap();
+    let _runsvdir = settled(&sandbox, "services");
+    last.wait_run();
+    assert_seen_at_once(|round| {
+        let service = version(round);
+        switch(round);
+        let before = std::mem::replace(&mut last, service.clone());
+        eventually("the version before ends", || (!before.is_ok()).then_some(()));
+        service
+    });
+}
+
+/// The services directory itself is such a link.
+fn a_retargeted_services_directory_is_seen_at_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let switch = |number: usize| {
+        symlink(format!("trees/{number}"), sandbox.join("next")).unwrap();
+        fs::rename(sandbox.join("next"), sandbox.join("current")).unwrap();
+    };
+    sandbox.mkdir("trees/9");
+    switch(9);
+    let _runsvdir = settled(&sandbox, "current");
+    assert_seen_at_once(|round| {
+        let service = sandbox.service_at(format!("trees/{round}/web")).run(SLEEP).build();
+        switch(round);
+        service
+    });
+    let first = Service::at(sandbox.join("trees/9/first"));
+    eventually("what is no longer there ends", || (!first.is_ok()).then_some(()));
+}
