@@ -84,7 +84,7 @@ fn envdir_without_permission(subject: &Subject) {
         let mut command = sandbox.command("chpst");
         sandbox.finish(command.args(["-u", "nobody"]).arg(&chpst).args(["-e", "env", "echo", "started"]))
     };
-    set_permissions(&file, Permissions::from_mode(0)).unwrap();
+    set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
     refused(&as_nobody(), 111, "env/SECRET");
     set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
     refused(&as_nobody(), 111, "env");

@@ -94,7 +94,7 @@ fn unreadable_config(subject: &Subject) {
     let dir = sandbox.mkdir("log");
     set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
     let config = sandbox.write("log/config", "-*\n");
-    set_permissions(config, Permissions::from_mode(0)).unwrap();
+    set_permissions(config, Permissions::from_mode(0o000)).unwrap();
     let input = sandbox.write("input", "line\n");
     let mut command = sandbox.command("chpst");
     command.args(["-u", "nobody"]).arg(bin.join("svlogd")).arg("log").stdin(File::open(input).unwrap());

@@ -100,7 +100,7 @@ fn supervise_unwritable(subject: &Subject) {
     as_nobody();
     fs::create_dir(service.join("supervise")).unwrap();
     as_nobody();
-    set_permissions(service.join("supervise"), Permissions::from_mode(0)).unwrap();
+    set_permissions(service.join("supervise"), Permissions::from_mode(0o000)).unwrap();
     as_nobody();
 }
 
@@ -116,9 +116,9 @@ fn supervise_with_odd_entries(subject: &Subject) {
         sandbox.mkdir(service.join("supervise"));
         let path = service.join("supervise").join(entry);
         if *is_directory {
-            fs::create_dir(path).unwrap()
+            fs::create_dir(path).unwrap();
         } else {
-            fs::write(path, "").unwrap()
+            fs::write(path, "").unwrap();
         }
         let name = format!("services/{count}");
         let output = sandbox.run("runsv", &[&name]);
@@ -229,7 +229,7 @@ fn log_run_that_cannot_be_started(subject: &Subject) {
         eventually(kind, || service.runsv().stderr().contains("log/run: ").then_some(()));
         let run = service.log().join("run");
         if kind == "directory" {
-            fs::remove_dir(run).unwrap()
+            fs::remove_dir(run).unwrap();
         } else {
             let _ = fs::remove_file(run);
         }
@@ -254,7 +254,7 @@ fn check_of_any_kind(subject: &Subject) {
         assert_eq!(output.code, Some(code), "{kind}: {output:?}");
         assert!(output.stdout.starts_with(&format!("{word}: run: web: ")), "{kind}: {output:?}");
         if kind == "directory" {
-            fs::remove_dir(check).unwrap()
+            fs::remove_dir(check).unwrap();
         } else {
             let _ = fs::remove_file(check);
         }
