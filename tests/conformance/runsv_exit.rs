@@ -62,7 +62,7 @@ fn x_closes_the_input_of_the_log_and_waits_for_it(subject: &Subject) {
     let run =
         "echo started; trap 'echo last words; exit' TERM; echo ready >>events; while :; do sleep 0.05; done";
     let mut service = sandbox.service("web").run(run).log(log).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     service.log().wait_run();
     service.command("x");
     assert_eq!(service.wait_events(2), ["ready", "end of file"]);
@@ -112,7 +112,7 @@ fn u_takes_back_an_x(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let run = "trap '' TERM; echo ready >>events; while :; do sleep 0.05; done";
     let mut service = sandbox.service("web").run(run).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     let pid = service.wait_run();
     service.command("x");
     service.wait_stat("run, got TERM, want exit");

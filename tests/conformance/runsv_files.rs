@@ -135,7 +135,7 @@ fn a_wanted_exit_shows_as_d(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let run = "trap '' TERM; echo ready >>events; while :; do sleep 0.05; done";
     let service = sandbox.service("web").run(run).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     service.command("x");
     service.wait_stat("run, got TERM, want exit");
     let status = service.status();

@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn ready(service: &Service) -> u32 {
-    service.wait_text("events", "ready\n");
+    service.wait_ready();
     service.wait_run()
 }
 

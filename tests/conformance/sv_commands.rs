@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
 
 fn recorder(sandbox: &Sandbox) -> Supervised {
     let service = sandbox.service("web").run(RECORD_SIGNALS).supervise();
-    service.wait_text("events", "ready\n");
+    service.wait_ready();
     service.wait_run();
     service
 }

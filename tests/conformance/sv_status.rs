@@ -109,7 +109,7 @@ fn want_down_got_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(IGNORE_TERM).down().supervise();
     service.command("u");
-    service.wait_text("events", "ready");
+    service.wait_ready();
     service.command("pd");
     service.wait_stat("run, paused, got TERM, want down");
     let expected = "run: web: (pid PID) Ns, normally down, paused, want down, got TERM\n";

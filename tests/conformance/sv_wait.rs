@@ -69,7 +69,7 @@ fn down(sandbox: &Sandbox) -> Supervised {
 
 fn deaf(sandbox: &Sandbox) -> Supervised {
     let service = sandbox.service("web").run(IGNORE_TERM).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     service.wait_run();
     service
 }
@@ -164,7 +164,7 @@ fn restart_waits_for_another_process(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = "trap 'sleep 1.2; exit' TERM; echo ready >>events; while :; do sleep 0.05; done";
     let service = sandbox.service("web").run(script).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     let pid = service.wait_run();
     service.wait_next_second();
     let output = sandbox.sv(&["-w", "15", "restart", "web"]);
@@ -196,7 +196,7 @@ fn reload_sends_hup_and_reports(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = "trap 'echo HUP >>events' HUP; echo ready >>events; while :; do sleep 0.05; done";
     let service = sandbox.service("web").run(script).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     ok(&sandbox.sv(&["reload", "web"]), "ok: run: web: (pid PID) Ns\n");
     service.wait_text("events", "HUP");
 }
@@ -219,7 +219,7 @@ fn try_restart_restarts_what_runs(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = "trap 'sleep 1.2; exit' TERM; echo ready >>events; while :; do sleep 0.05; done";
     let service = sandbox.service("web").run(script).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     let pid = service.wait_run();
     service.wait_next_second();
     ok(&sandbox.sv(&["-w", "15", "try-restart", "web"]), "ok: run: web: (pid PID) Ns\n");

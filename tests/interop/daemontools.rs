@@ -48,7 +48,7 @@ fn svc_controls(subject: &Subject) {
     let run = "for s in HUP ALRM INT; do trap \"echo $s >>events\" $s; done; trap exit TERM
 echo ready >>events; while :; do sleep 0.05; done";
     let mut service = sandbox.service("web").run(run).supervise();
-    service.wait_text("events", "ready");
+    service.wait_ready();
     let svc = |option: &str| assert_eq!(sandbox.run("svc", &[option, "services/web"]).code, Some(0));
     svc("-h");
     service.wait_events(2);

@@ -57,7 +57,7 @@ fn sv_reads_every_state(subject: &Subject) {
     };
     shows("down", "down: web: Ns");
     service.command("u");
-    service.wait_text("events", "ready");
+    service.wait_ready();
     shows("run", "run: web: (pid PID) Ns, normally down");
     service.command("p");
     shows("run, paused", "run: web: (pid PID) Ns, normally down, paused");

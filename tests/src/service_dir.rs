@@ -148,6 +148,12 @@ impl Service {
         });
     }
 
+    /// Waits until `run` has written `ready` to `events`, and runsv has published that it runs: it may be faster than that.
+    pub fn wait_ready(&self) {
+        self.wait_text("events", "ready\n");
+        self.wait_run();
+    }
+
     /// `supervise/stat` without its newline.
     pub fn stat(&self) -> String {
         self.read("supervise/stat").trim_end_matches('\n').to_owned()
