@@ -41,7 +41,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("wait")
                 .short('w')
-                .value_name("SEC")
+                .value_name("sec")
                 .value_parser(value_parser!(OsString))
                 .help("Wait for SEC seconds at most, not 7; implies -v"),
         )

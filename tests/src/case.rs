@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::eventually::DEADLINE;
 use crate::subject::{Implementation, Subject};
 
-/// A test function over a subject, with what the runner must know about it. Made with [`case!`](crate::case).
+/// A test function over a subject, with what the runner must know about it. Made with [`case!`](crate::case!).
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub(crate) name: &'static str,
