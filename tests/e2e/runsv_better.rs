@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(kill_during_finish_runs_it_once),
     case!(log_that_appears_late_is_taken_up),
     case!(at_most_one_process_whatever_is_commanded),
+    case!(a_reader_sees_whole_records),
 ];
 
 /// Three starts in less than the two seconds they would wait.
@@ -158,6 +159,22 @@ fn at_most_one_process_whatever_is_commanded(subject: &Subject) {
     service.command("x");
     assert_eq!(service.runsv().wait().code, Some(0));
     assert!(running(&service).is_empty());
+}
+
+/// Whoever reads while commands come finds the record and the text of one state or of the next, never a part.
+fn a_reader_sees_whole_records(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run(SLEEP).supervise();
+    service.wait_run();
+    for _ in 0..200 {
+        service.command("pcpc");
+        for _ in 0..20 {
+            assert_eq!(fs::read(service.join("supervise/status")).unwrap().len(), 20);
+            let stat = service.read("supervise/stat");
+            assert!(["run\n", "run, paused\n"].contains(&stat.as_str()), "{stat:?}");
+            assert!(service.read("supervise/pid").ends_with('\n'));
+        }
+    }
 }
 
 /// The processes in `events` that are alive.
