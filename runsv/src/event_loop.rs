@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
+use svlib::Result;
 use svlib::command::Command;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, fd, process};
-use svlib::{Context, Result};
 
 use crate::executor::Executor;
 use crate::machine::pair::{self, Action, Pair};
@@ -32,7 +32,7 @@ struct Ready {
 /// Supervises until told to exit.
 ///
 /// # Errors
-/// There is no way to wait for anything.
+/// Signals cannot be read.
 pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) -> Result<()> {
     let mut next = deliver(pair, executor, pair::Event::Wake);
     while let ControlFlow::Continue(pair) = next {
@@ -52,10 +52,11 @@ fn wait(pair: &Pair, executor: &Executor, signals: &Signals) -> Result<Ready> {
     }
     let deadline = pair.deadline().into_iter().chain(executor.deadline()).min();
     let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now().monotonic));
-    poll::wait(&mut fds, timeout).during("poll")?;
+    // Supervision goes on even where waiting fails (a limit of descriptors lowered from outside): nothing read here blocks.
+    let unknown = poll::wait(&mut fds, timeout).is_err();
 
-    let controls =
-        fds[1..].iter().zip(roles).filter(|(fd, _)| poll::is_ready(fd)).map(|(_, role)| role).collect();
+    let is_ready = |fd: &PollFd<'_>| unknown || poll::is_ready(fd);
+    let controls = fds[1..].iter().zip(roles).filter(|(fd, _)| is_ready(fd)).map(|(_, role)| role).collect();
     let mut ready = Ready { controls, ..Ready::default() };
     while let Some(signal) = signals.next()? {
         ready.children |= signal == Signal::SIGCHLD;

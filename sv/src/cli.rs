@@ -43,7 +43,7 @@ pub fn command() -> Command {
                 .short('w')
                 .value_name("sec")
                 .value_parser(value_parser!(OsString))
-                .help("Wait for SEC seconds at most, not 7; implies -v"),
+                .help("Wait for this many seconds at most, not 7; implies -v"),
         )
         .arg(
             Arg::new("usage")

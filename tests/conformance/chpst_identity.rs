@@ -118,6 +118,12 @@ fn identity_cannot_be_regained(subject: &Subject) {
     assert_eq!(output.stdout, "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n");
     let output = sandbox.run("chpst", &["-u", "nobody", "cat", "/etc/shadow"]);
     assert_eq!(output.code, Some(1));
+    // Not by asking for it either: setgroups, setgid and setuid are refused.
+    for again in [["-u", ":0:0"], ["-u", "root"], ["-u", ":65534:0"]] {
+        let output = sandbox.run("chpst", &["-u", "nobody", "chpst", again[0], again[1], "true"]);
+        assert_eq!(output.code, Some(111), "{again:?}");
+    }
+    is(&sandbox, &["-u", "nobody"], "65534", "65534", "65534");
 }
 
 const SHOW: [&str; 3] = ["sh", "-c", "echo $UID $GID"];

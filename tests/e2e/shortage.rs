@@ -9,6 +9,7 @@ use svkit_tests::{Case, Disk, Running, SLEEP, Sandbox, Service, Subject, case, e
 
 pub(crate) const CASES: &[Case] = &[
     case!(runsv_without_descriptors).needs(&["prlimit"]),
+    case!(runsv_that_may_not_wait).needs(&["prlimit"]),
     case!(runsvdir_without_descriptors).needs(&["prlimit"]),
     case!(runsv_without_processes).root().needs(&["prlimit"]),
     case!(runsvdir_without_processes).root().needs(&["prlimit"]),
@@ -51,6 +52,22 @@ fn runsv_without_descriptors(subject: &Subject) {
     limit(&sandbox, service.runsv(), "--nofile=1024:");
     service.wait_restart(pid);
     service.wait_stat("run");
+    service.command("x");
+    assert_eq!(service.runsv().wait().code, Some(0));
+}
+
+/// poll(2) fails when fewer descriptors are allowed than it is asked about. To give up would leave the service without a
+/// supervisor, and the next one would start it a second time.
+fn runsv_that_may_not_wait(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service = sandbox.service("web").run(SLEEP).supervise();
+    let pid = service.wait_run();
+    limit(&sandbox, service.runsv(), "--nofile=0:");
+    service.command("k");
+    eventually("the process is reaped", || (!svkit_tests::is_running(pid)).then_some(()));
+    assert!(service.runsv().is_running());
+    limit(&sandbox, service.runsv(), "--nofile=1024:");
+    service.wait_restart(pid);
     service.command("x");
     assert_eq!(service.runsv().wait().code, Some(0));
 }
