@@ -71,6 +71,8 @@ impl Logger {
     /// What is left in the pipe for the next reader.
     fn rest(self) -> String {
         drop(self.input);
+        // svlogd left it non-blocking; and a child of another test may hold the writing end until it has executed.
+        fcntl(&self.output, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
         let mut rest = String::new();
         (&self.output).read_to_string(&mut rest).unwrap();
         rest
