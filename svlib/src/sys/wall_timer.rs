@@ -97,7 +97,8 @@ mod tests {
         let mut timer = WallTimer::new().unwrap();
         for time in [-5, 0, 1] {
             timer.set(time).unwrap();
-            wait(&mut [PollFd::new(timer.as_fd(), PollFlags::POLLIN)], Some(Duration::from_secs(20))).unwrap();
+            wait(&mut [PollFd::new(timer.as_fd(), PollFlags::POLLIN)], Some(Duration::from_secs(20)))
+                .unwrap();
             assert!(timer.take().unwrap(), "{time}");
         }
     }
