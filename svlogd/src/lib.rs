@@ -4,7 +4,7 @@
 //! stdin → split → per directory: filter → format → write → rotation policy → rotate → processor
 //! ```
 //!
-//! [`split`], [`mod@format`], [`filter`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
+//! [`split`], [`mod@format`], [`filter`], [`expression`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
 //! can, through [`current`], and hands old files to the [`processor`].
 #![forbid(unsafe_code)]
@@ -16,12 +16,15 @@ pub mod config;
 pub mod current;
 pub mod directory;
 pub mod event_loop;
+pub mod expression;
 pub mod filter;
 pub mod format;
 pub mod log_dir;
 pub mod policy;
 pub mod processor;
 pub mod report;
+pub mod retention;
+pub mod schedule;
 pub mod split;
 pub mod udp;
 pub mod writer;

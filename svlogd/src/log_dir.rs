@@ -73,6 +73,13 @@ impl LogDir {
         };
         let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
         let config = read_config(&directory, report);
+        let filter = match Filter::new(config.rules) {
+            Ok(filter) => filter,
+            Err(error) => {
+                report.warning(&("unable to compile expressions: ", name, ": ", &error.to_string()));
+                return None;
+            }
+        };
         let Remains { running, selected, unwritten } = std::mem::take(remains);
         let policy = Policy {
             size: config.size,
@@ -88,7 +95,7 @@ impl LogDir {
         Some(Self {
             writer,
             _lock: lock,
-            filter: Filter::new(config.rules),
+            filter,
             prefix: config.prefix,
             line_limit,
             udp: config.udp.map(Udp::new),
