@@ -56,6 +56,22 @@ impl Effect {
     }
 }
 
+impl Rule {
+    /// The line of the config, with one blank after a word.
+    pub fn text(&self) -> Vec<u8> {
+        let (letter, word) = match self.effect {
+            Effect::Select => ("+", "keep "),
+            Effect::Deselect => ("-", "drop "),
+            Effect::Alert => ("e", "alert "),
+            Effect::Quiet => ("E", "quiet "),
+        };
+        match &self.matcher {
+            Matcher::Pattern(pattern) => [letter.as_bytes(), pattern.as_bytes()].concat(),
+            Matcher::Expression(expression) => [word, expression.as_str()].concat().into_bytes(),
+        }
+    }
+}
+
 /// Ordered rules: the last one that matches decides, for the directory and for standard error apart.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

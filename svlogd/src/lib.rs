@@ -11,11 +11,17 @@
 
 use std::process::ExitCode;
 
+use cli::Task;
+use report::Report;
+
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod config_file;
 pub mod current;
 pub mod directory;
 pub mod event_loop;
+pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod format;
@@ -32,10 +38,12 @@ pub mod writer;
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
-        Ok(request) => {
+        Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();
             event_loop::run(request)
         }
+        Ok(Task::Check(directories)) => check::run(&directories, &Report::new(false)),
+        Ok(Task::Explain { directory, splitter }) => explain::run(&directory, splitter, &Report::new(false)),
         Err(code) => code,
     }
 }

@@ -1,16 +1,16 @@
 //! One log directory: which lines it takes, and in which form.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use svlib::error::errno;
 use svlib::sys::clock;
 use svlib::sys::lock::Lock;
 
 use crate::config::Config;
+use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::policy::{Age, Policy};
@@ -193,23 +193,17 @@ impl LogDir {
 
 /// Reads `config`, if there is one, and says what is wrong with it.
 fn read_config(directory: &Directory, report: &Report) -> Config {
-    let mut text = Vec::new();
-    let read = directory
-        .open_read("config")
-        .and_then(|fd| std::fs::File::from(fd).read_to_end(&mut text).map_err(|error| errno(&error)));
-    match read {
-        Ok(_) => report.info(&("read: ", InDirectory(directory.name(), "config"))),
-        Err(Errno::ENOENT) => {}
+    let text = match config_file::read(directory) {
+        Ok(text) => {
+            if text.is_some() {
+                report.info(&("read: ", InDirectory(directory.name(), config_file::NAME)));
+            }
+            text.unwrap_or_default()
+        }
         Err(errno) => {
             report.failure("unable to read config", &directory.name(), errno);
-            text.clear();
+            Vec::new()
         }
-    }
-    let (config, diagnoses) = Config::parse(&text);
-    for found in diagnoses {
-        let (line, problem) = (found.line.to_string(), found.problem.to_string());
-        let place = (InDirectory(directory.name(), "config"), ":", &line);
-        report.warning(&(place, ": ", &problem, ": ", &found.text));
-    }
-    config
+    };
+    config_file::parse(directory, &text, report)
 }

@@ -321,16 +321,7 @@ fn write(config: &Config) -> Vec<u8> {
         text.push(b'\n');
     };
     for rule in &config.rules {
-        let (letter, word) = match rule.effect {
-            Effect::Select => ("+", "keep "),
-            Effect::Deselect => ("-", "drop "),
-            Effect::Alert => ("e", "alert "),
-            Effect::Quiet => ("E", "quiet "),
-        };
-        match &rule.matcher {
-            Matcher::Pattern(pattern) => add(letter, pattern.as_bytes()),
-            Matcher::Expression(expression) => add(word, expression.as_str().as_bytes()),
-        }
+        add("", &rule.text());
     }
     if let Some(processor) = &config.processor {
         add("!", processor);
