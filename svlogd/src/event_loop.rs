@@ -89,7 +89,7 @@ impl Logger {
             buffer,
             filled: 0,
             splitter: Splitter::new(request.line_limit, request.replacement),
-            stamper: request.style.map(Stamper::new),
+            stamper: request.style.map(|style| Stamper::new(style, svlib::sys::timezone::offset_at)),
             line_limit: request.line_limit,
             slots: request.directories.into_iter().map(slot).collect(),
             may_enlarge_pipe: true,
@@ -277,7 +277,7 @@ impl Logger {
             if let Some(stamper) = stamper
                 && piece.first
             {
-                stamp = *stamper.stamp(clock::wall());
+                stamp.copy_from_slice(stamper.stamp(clock::wall()));
             }
             let stamp = if stamper.is_some() { &stamp[..] } else { &[] };
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
