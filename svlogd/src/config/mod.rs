@@ -1,6 +1,6 @@
 //! The text of `config` into settings, with a diagnosis for each line that is not understood.
 //!
-//! runit's lines are a letter and a value; ours are a word and what follows it, see [`setting`].
+//! runit's lines are a letter and a value; ours are a word and what follows it, see [`words`].
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use svlib::pattern::Pattern;
 
 pub mod problem;
 pub mod setting;
+pub mod words;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ mod tests;
 use crate::expression::Expression;
 use crate::filter::{Effect, Matcher, Rule};
 use problem::{Diagnosis, Problem};
-use setting::{Clean, ClockRotation, Compression, Format, Forward, RateLimit, Words, Wrong};
+use setting::{Clean, ClockRotation, Compression, Format, Forward, RateLimit};
+use words::{Words, Wrong};
 
 /// The port of syslog, taken when a `u` or `U` line has none.
 const SYSLOG_PORT: u16 = 514;
