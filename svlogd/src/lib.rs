@@ -29,6 +29,7 @@ pub mod format;
 pub mod json;
 pub mod limit;
 pub mod log_dir;
+pub mod permissions;
 pub mod policy;
 pub mod processor;
 pub mod report;

@@ -13,12 +13,14 @@ use crate::config::Config;
 use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
+use crate::permissions::Permissions;
 use crate::policy::{Age, Policy};
 use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
+use crate::retention::Retention;
 use crate::split::Piece;
 use crate::udp::Udp;
-use crate::writer::Writer;
+use crate::writer::{Terms, Writer};
 
 /// From this length on lines are written from where they were read; less of them is gathered.
 const LONG_RUN: usize = 16 << 10;
@@ -65,7 +67,7 @@ impl LogDir {
     /// Lines count as long from `line_limit` bytes on.
     pub fn open(name: &OsStr, line_limit: usize, remains: &mut Remains, report: &Report) -> Option<Self> {
         let failure = |what: &str, errno: Errno| report.failure(what, &name, errno);
-        let directory =
+        let mut directory =
             Directory::open(name).map_err(|errno| failure("unable to open log directory", errno)).ok()?;
         let lock = match Lock::try_exclusive(&directory.path().join("lock")) {
             Ok(lock) => lock.ok_or(Errno::EWOULDBLOCK),
@@ -73,6 +75,7 @@ impl LogDir {
         };
         let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
         let config = read_config(&directory, report);
+        directory.set_permissions(Permissions::new(config.mode));
         let filter = match Filter::new(config.rules) {
             Ok(filter) => filter,
             Err(error) => {
@@ -89,9 +92,14 @@ impl LogDir {
         };
         let age = Age::new(config.age, clock::now().monotonic);
         let processor = Processor::new(config.processor, running);
-        let writer = Writer::open(directory, policy, age, processor, unwritten, report)
+        let mut writer = Writer::open(directory, policy, age, processor, unwritten, report)
             .map_err(|found| failure(found.what, found.errno))
             .ok()?;
+        let retention = Retention { max_age: config.max_age, max_total: config.max_total };
+        writer.set_terms(
+            Terms { clock_rotation: config.clock_rotation, retention, fsync: config.fsync },
+            report,
+        );
         Some(Self {
             writer,
             _lock: lock,

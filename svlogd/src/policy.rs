@@ -111,6 +111,40 @@ impl Age {
     }
 }
 
+/// `fsync`: when `current` is synced at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncDelay {
+    limit: Duration,
+    due: Option<Duration>,
+}
+
+impl SyncDelay {
+    /// What is written is synced within `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, due: None }
+    }
+
+    /// Takes note of a write at `now` on the monotonic clock.
+    pub fn written(&mut self, now: Duration) {
+        self.due = self.due.or_else(|| now.checked_add(self.limit));
+    }
+
+    /// Takes note that all is synced.
+    pub fn synced(&mut self) {
+        self.due = None;
+    }
+
+    /// The deadline on the monotonic clock; `None` if nothing is to be synced.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Whether the deadline has come; then it is over.
+    pub fn take_due(&mut self, now: Duration) -> bool {
+        self.due.take_if(|due| *due <= now).is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +243,20 @@ mod tests {
         assert_eq!(age.due(), Some(second(112)));
         assert_eq!(Age::new(0, second(1)), None);
         assert_eq!(Age::new(u64::MAX, second(1)).unwrap().due(), None);
+    }
+
+    #[test]
+    fn the_first_write_since_the_last_sync_sets_the_deadline() {
+        let second = Duration::from_secs;
+        let mut sync = SyncDelay::new(second(5));
+        assert_eq!(sync.due(), None);
+        sync.written(second(10));
+        sync.written(second(14));
+        assert_eq!(sync.due(), Some(second(15)));
+        assert!(!sync.take_due(second(14)) && sync.take_due(second(15)) && !sync.take_due(second(16)));
+        sync.written(second(20));
+        sync.synced();
+        assert_eq!(sync.due(), None);
     }
 
     proptest! {

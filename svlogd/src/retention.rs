@@ -150,7 +150,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_left_is_within_the_limits(
-            files in prop::collection::vec((0_u64..100, 0_u64..50), 0..20),
+            files in prop::collection::btree_map(0_u64..100, 0_u64..50, 0..20),
             max_age in prop::option::of(0_u64..120),
             max_total in prop::option::of(0_u64..500),
             current in 0_u64..100,
@@ -185,7 +185,7 @@ mod tests {
 
         #[test]
         fn no_file_goes_without_need(
-            files in prop::collection::vec((0_u64..100, 1_u64..50), 0..20),
+            files in prop::collection::btree_map(0_u64..100, 1_u64..50, 0..20),
             limit in 0_u64..500,
         ) {
             let mut files: Vec<_> = files.into_iter().map(|(seconds, bytes)| file(seconds, bytes)).collect();
