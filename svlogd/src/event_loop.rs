@@ -150,6 +150,7 @@ impl Logger {
         {
             self.close_input();
         }
+        self.tell_suppressed(now);
         loop {
             for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
                 log.writer.tend(now, &self.report);
@@ -187,7 +188,12 @@ impl Logger {
             Input::LastLine(until) => Some(until),
             Input::Open | Input::Closed => None,
         };
-        let deadline = self.logs().filter_map(|log| log.writer.deadline()).chain(last_line).min();
+        let deadline = self
+            .logs()
+            .flat_map(|log| [log.writer.deadline(), log.suppression_due()])
+            .flatten()
+            .chain(last_line)
+            .min();
         let stdin = io::stdin();
         let mut fds = [
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -219,6 +225,7 @@ impl Logger {
                 }
                 Signal::SIGALRM => {
                     self.report.info(&"sigalarm received.");
+                    self.tell_suppressed(Duration::MAX);
                     self.logs().for_each(|log| log.writer.ask_rotation());
                 }
                 Signal::SIGHUP => {
@@ -246,8 +253,20 @@ impl Logger {
         }
     }
 
+    /// Writes of lines that were suppressed, where that is due until `time`.
+    fn tell_suppressed(&mut self, time: Duration) {
+        let Self { report, stamper, slots, .. } = self;
+        for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+            if log.suppression_due().is_some_and(|due| due <= time) {
+                let stamp = stamper.as_mut().map_or(&[] as &[u8], |stamper| stamper.stamp(clock::wall()));
+                log.tell_suppressed(stamp, report);
+            }
+        }
+    }
+
     /// Closes and opens all log directories.
     fn open_directories(&mut self) -> std::result::Result<(), ExitCode> {
+        self.tell_suppressed(Duration::MAX);
         for slot in &mut self.slots {
             if let Some(log) = slot.log.take() {
                 slot.remains = log.close(&self.report);
@@ -303,6 +322,7 @@ impl Logger {
             self.filled += 1;
             self.process();
         }
+        self.tell_suppressed(Duration::MAX);
         self.logs().for_each(|log| log.writer.end());
     }
 

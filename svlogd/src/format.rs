@@ -9,7 +9,7 @@ pub use crate::config::setting::Precision;
 pub const STAMP_LENGTH: usize = 26;
 
 /// What the longest stamp takes: RFC 3339 with nanoseconds and an offset.
-const LONGEST: usize = "YYYY-MM-DDTHH:MM:SS.xxxxxxxxx+HH:MM ".len();
+pub const LONGEST_STAMP: usize = "YYYY-MM-DDTHH:MM:SS.xxxxxxxxx+HH:MM ".len();
 
 /// The local time at some seconds of Unix time: so many seconds ahead of UTC.
 pub type OffsetAt = fn(i64) -> i32;
@@ -34,7 +34,7 @@ pub struct Stamper {
     style: Style,
     offset_at: OffsetAt,
     second: u64,
-    text: [u8; LONGEST],
+    text: [u8; LONGEST_STAMP],
     /// So much of the text is the stamp, and the blank.
     length: usize,
 }
@@ -42,7 +42,7 @@ pub struct Stamper {
 impl Stamper {
     /// A stamper of one style; `offset_at` knows the local time.
     pub fn new(style: Style, offset_at: OffsetAt) -> Self {
-        let (second, text) = (Tai64n::EPOCH.seconds, [b' '; LONGEST]);
+        let (second, text) = (Tai64n::EPOCH.seconds, [b' '; LONGEST_STAMP]);
         let mut stamper = Self { style, offset_at, second, text, length: STAMP_LENGTH };
         stamper.write_second(Tai64n::EPOCH);
         stamper

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::config::setting::RateLimit;
+
 /// A suppression is told of so long after it began.
 const REPORT_DELAY: Duration = Duration::from_secs(1);
 
@@ -28,6 +30,21 @@ impl Limiter {
     pub fn new(per_second: u32, burst: u32, now: Duration) -> Self {
         let capacity = u128::from(burst) * LINE;
         Self { per_second, capacity, credit: capacity, reckoned: now, suppressed: 0, due: None }
+    }
+
+    /// The limiter of a directory that is opened again, perhaps with another limit. Opening it fills no bucket, and does
+    /// not forget what was suppressed.
+    pub fn resume(old: Option<Self>, limit: Option<RateLimit>, now: Duration) -> Option<Self> {
+        let (per_second, burst) = match (limit, &old) {
+            (Some(limit), _) => (limit.per_second, limit.burst),
+            (None, Some(old)) if old.suppressed > 0 => (u32::MAX, u32::MAX),
+            (None, _) => return None,
+        };
+        let new = Self::new(per_second, burst, now);
+        Some(match old {
+            None => new,
+            Some(old) => Self { per_second, capacity: new.capacity, ..old },
+        })
     }
 
     /// Whether a line that comes `now` may pass; one that may not is counted.
@@ -91,6 +108,19 @@ mod tests {
         assert_eq!(limiter.due(), Some(at(1200)));
         assert_eq!((limiter.take_suppressed(), limiter.due()), (2, None));
         assert_eq!(limiter.take_suppressed(), 0);
+    }
+
+    #[test]
+    fn opening_again_forgets_nothing() {
+        let limit = |per_second, burst| Some(RateLimit { per_second, burst });
+        assert_eq!(Limiter::resume(None, None, START), None);
+        let mut limiter = Limiter::resume(None, limit(1, 2), START).unwrap();
+        assert!(limiter.admits(START) && limiter.admits(START) && !limiter.admits(START));
+        let mut limiter = Limiter::resume(Some(limiter), limit(10, 5), at(50)).unwrap();
+        assert!(!limiter.admits(at(50)) && limiter.admits(at(100)));
+        let mut limiter = Limiter::resume(Some(limiter), None, at(100)).unwrap();
+        assert_eq!((limiter.due(), limiter.take_suppressed()), (Some(at(1000)), 2));
+        assert_eq!(Limiter::resume(Some(limiter), None, at(100)), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Policy {
     pub size: u64,
     /// The length of a line (`-l`): a line that ends within the last so many bytes of `size` is the last one.
     pub line_limit: u64,
+    /// No line is continued in the next file, even if `current` grows beyond `size` by it.
+    pub whole_lines: bool,
     /// How many old files are kept, zero for all.
     pub keep: u64,
     /// How many of them a full disk leaves.
@@ -57,6 +59,10 @@ impl Policy {
             if let Some(newline) = memchr(b'\n', &bytes[from..room]) {
                 return Portion { length: from + newline + 1, rotate: true };
             }
+        }
+        if self.whole_lines && room > 0 {
+            let length = memchr(b'\n', &bytes[room - 1..]).map_or(bytes.len(), |newline| room + newline);
+            return Portion { length, rotate: false };
         }
         Portion { length: room, rotate: false }
     }
@@ -152,7 +158,7 @@ mod tests {
     use svlib::tai64n::Tai64n;
 
     fn policy(size: u64, line_limit: u64) -> Policy {
-        Policy { size, line_limit, keep: 10, keep_min: 10 }
+        Policy { size, line_limit, whole_lines: false, keep: 10, keep_min: 10 }
     }
 
     fn old(times: &[u64]) -> Vec<LogName> {
@@ -257,6 +263,20 @@ mod tests {
         sync.written(second(20));
         sync.synced();
         assert_eq!(sync.due(), None);
+    }
+
+    #[test]
+    fn whole_lines_are_never_cut() {
+        let whole = Policy { whole_lines: true, ..policy(10, 100) };
+        for (bytes, length) in [
+            (&b"short\n"[..], 6),
+            (b"123456789\nabc\n", 10),
+            (b"a\nlonger than that\nb\n", 19),
+            (b"123456789abc", 12),
+        ] {
+            assert_eq!(whole.portion(0, bytes), Portion { length, rotate: false }, "{bytes:?}");
+        }
+        assert!(whole.is_full(19) && !whole.is_full(9));
     }
 
     proptest! {

@@ -104,6 +104,19 @@ impl Rewriter {
         self.line.held = held;
     }
 
+    /// A line of its own, whole; no other may have begun.
+    pub fn message(&mut self, stamp: &[u8], text: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        if self.service.is_none() {
+            output.extend_from_slice(stamp);
+        }
+        self.line.stamp.clear();
+        self.line.stamp.extend_from_slice(stamp);
+        let text = [&self.prefix, text].concat();
+        self.append_part(&mut output, &text, Part::Whole);
+        output
+    }
+
     /// Appends what is held of a line that has not ended, and returns what its rest is to [`go_on`](Self::go_on) with.
     pub fn break_off(mut self, output: &mut Vec<u8>) -> Line {
         let held = std::mem::take(&mut self.line.held);

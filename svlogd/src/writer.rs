@@ -166,6 +166,11 @@ impl Writer {
         self.gathered.extend_from_slice(bytes);
     }
 
+    /// What is written by the next [`flush`](Self::flush), to be added to.
+    pub fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.gathered
+    }
+
     /// Writes what was gathered if it is much.
     pub fn flush_if_much(&mut self, report: &Report) {
         if self.gathered.len() >= GATHER_LIMIT {
