@@ -53,8 +53,8 @@ impl Diag {
     }
 }
 
-/// Control characters become `\xNN`, so that a name with a newline cannot pretend to be a line of its own.
-fn one_line(text: &[u8]) -> Vec<u8> {
+/// A line of `text`: control characters become `\xNN`, so that a name with a newline cannot pretend to be a line of its own.
+pub fn one_line(text: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(text.len() + 1);
     for &byte in text {
         if byte.is_ascii_control() {

@@ -48,6 +48,11 @@ impl LogName {
         Self { stage, ..self }
     }
 
+    /// The same file packed in another way.
+    pub const fn packed(self, packing: Packing) -> Self {
+        Self { packing, ..self }
+    }
+
     /// The name a text stands for, `None` if it is no old log file's. Only what [`Display`](fmt::Display) writes is one.
     pub fn parse(name: &[u8]) -> Option<Self> {
         let (label, suffix) = name.split_at_checked(25)?;
@@ -122,6 +127,13 @@ mod tests {
     fn the_stage_changes_alone() {
         let name = LogName::parse(b"@4000000037c219bf2ef02e94.u").unwrap();
         assert_eq!(name.at(Stage::Saved).to_string(), "@4000000037c219bf2ef02e94.s");
+    }
+
+    #[test]
+    fn the_packing_changes_alone() {
+        let name = LogName::parse(b"@4000000037c219bf2ef02e94.t").unwrap();
+        assert_eq!(name.packed(Packing::Gzip).to_string(), "@4000000037c219bf2ef02e94.t.gz");
+        assert_eq!(name.packed(Packing::Zstd).to_string(), "@4000000037c219bf2ef02e94.t.zst");
     }
 
     proptest! {

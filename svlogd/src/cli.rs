@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use svlib::cli::{self, Usage};
 
 use crate::format::Style;
-use crate::split::Replacement;
+use crate::split::{Replacement, Splitter};
 
 /// What a command line that cannot be used is answered with.
 pub const USAGE: Usage<'_> = Usage {
@@ -21,6 +21,21 @@ const DEFAULT_LINE_LIMIT: usize = 1000;
 const DEFAULT_BUFFER_SIZE: usize = 1024;
 
 /// What is asked for.
+pub enum Task {
+    /// Writing a log.
+    Log(Request),
+    /// `--check` of these log directories.
+    Check(Vec<OsString>),
+    /// `--explain`
+    Explain {
+        /// Whose config.
+        directory: OsString,
+        /// Makes lines of standard input.
+        splitter: Splitter,
+    },
+}
+
+/// How a log is written.
 pub struct Request {
     /// The log directories.
     pub directories: Vec<OsString>,
@@ -52,6 +67,19 @@ pub fn command() -> Command {
         .arg(Arg::new("verbose").short('v').action(ArgAction::Count).help("Tell what is done on standard error"))
         .arg(Arg::new("show-version").short('V').action(ArgAction::SetTrue).help("Print the version and the usage"))
         .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("Say what is wrong with the configs of the log directories, and exit"),
+        )
+        .arg(
+            Arg::new("explain")
+                .long("explain")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("check")
+                .help("Say which rule of the log directory decides about each line of standard input"),
+        )
+        .arg(
             Arg::new("directories")
                 .value_name("dir")
                 .num_args(0..)
@@ -65,12 +93,27 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// The exit code with which svlogd ends, after the usage or `--help` was printed.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, ExitCode> {
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, ExitCode> {
     let matches = cli::parse(command(), &USAGE, arguments)?;
     if matches.get_flag("show-version") {
         return Err(USAGE.version());
     }
-    request(&matches).map_err(|wrong| USAGE.refuse(&wrong))
+    task(&matches).map_err(|wrong| USAGE.refuse(&wrong))
+}
+
+fn task(matches: &ArgMatches) -> Result<Task, &'static str> {
+    let request = request(matches)?;
+    if matches.get_flag("check") {
+        return Ok(Task::Check(request.directories));
+    }
+    if !matches.get_flag("explain") {
+        return Ok(Task::Log(request));
+    }
+    let splitter = Splitter::new(request.line_limit, request.replacement);
+    match <[OsString; 1]>::try_from(request.directories) {
+        Ok([directory]) => Ok(Task::Explain { directory, splitter }),
+        Err(_) => Err("--explain takes one log directory"),
+    }
 }
 
 fn request(matches: &ArgMatches) -> Result<Request, &'static str> {
@@ -120,8 +163,23 @@ fn scan_size(value: Option<&[u8]>, default: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<Request, ExitCode> {
+    fn read_task(arguments: &[&str]) -> Result<Task, ExitCode> {
         parse(["svlogd"].iter().chain(arguments).map(OsString::from))
+    }
+
+    fn read(arguments: &[&str]) -> Result<Request, ExitCode> {
+        read_task(arguments).map(|task| match task {
+            Task::Log(request) => request,
+            Task::Check(_) | Task::Explain { .. } => panic!("{arguments:?} writes a log"),
+        })
+    }
+
+    #[test]
+    fn configs_are_checked_and_explained() {
+        let task = read_task(&["--check", "a", "b"]).ok().unwrap();
+        assert!(matches!(task, Task::Check(directories) if directories == ["a", "b"]));
+        let task = read_task(&["-l", "20", "--explain", "a"]).ok().unwrap();
+        assert!(matches!(task, Task::Explain { directory, .. } if directory == "a"));
     }
 
     #[test]
@@ -163,6 +221,10 @@ mod tests {
             &["-r", "ab", "a"],
             &["-x", "a"],
             &["-V", "a"],
+            &["--check"],
+            &["--explain"],
+            &["--explain", "a", "b"],
+            &["--check", "--explain", "a"],
         ] {
             assert_eq!(read(arguments).err(), Some(ExitCode::from(111)), "{arguments:?}");
         }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::fsync;
+use nix::unistd::{fdatasync, fsync};
 use svlib::error::errno;
 use svlib::log_name::{LogName, Stage};
 use svlib::sys::{clock, fd};
@@ -15,12 +15,6 @@ use crate::directory::Directory;
 use crate::report::{InDirectory, Report};
 
 const NAME: &str = "current";
-
-/// While it is written.
-const OPEN_MODE: Mode = Mode::from_bits_retain(0o644);
-
-/// Closed cleanly, as `current` or as an old file.
-const CLOSED_MODE: Mode = Mode::from_bits_retain(0o744);
 
 /// A step on the way of a line to the disk that failed: in words, and the system's reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +46,8 @@ pub struct Current {
     /// `None` until the file could be opened.
     file: Option<OwnedFd>,
     size: u64,
+    /// When it was written before this svlogd opened it, in Unix seconds.
+    written_before: Option<i64>,
 }
 
 impl Current {
@@ -60,7 +56,7 @@ impl Current {
     /// # Errors
     /// What stat(2) and rename(2) report.
     pub fn find(directory: &Directory) -> Result<(Self, Found), Failure> {
-        let mut size = 0;
+        let (mut size, mut written_before) = (0, None);
         let found = match directory.stat(NAME) {
             Ok(stat)
                 if stat.st_size > 0 && !Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IXUSR) =>
@@ -71,12 +67,13 @@ impl Current {
             }
             Ok(stat) => {
                 size = u64::try_from(stat.st_size).unwrap_or_default();
+                written_before = (size > 0).then_some(stat.st_mtime);
                 Found::Clean
             }
             Err(Errno::ENOENT) => Found::Nothing,
             Err(errno) => return Err(failed("unable to stat current")(errno)),
         };
-        Ok((Self { file: None, size }, found))
+        Ok((Self { file: None, size, written_before }, found))
     }
 
     /// Opens or creates the file, unless it is open.
@@ -88,7 +85,8 @@ impl Current {
             Some(file) => file,
             None => {
                 let file = directory.open_append(NAME).map_err(failed("unable to open current"))?;
-                fchmod(&file, OPEN_MODE).map_err(failed("unable to set mode of current"))?;
+                fchmod(&file, directory.permissions().open)
+                    .map_err(failed("unable to set mode of current"))?;
                 file
             }
         };
@@ -98,6 +96,20 @@ impl Current {
     /// The bytes in the file.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// When the last of its bytes was written before this svlogd opened it, in Unix seconds; `None` if it had none.
+    pub fn written_before(&self) -> Option<i64> {
+        self.written_before
+    }
+
+    /// Syncs what was written to the disk.
+    ///
+    /// # Errors
+    /// What fdatasync(2) reports.
+    pub fn sync(&self) -> Result<(), Failure> {
+        let Some(file) = &self.file else { return Ok(()) };
+        fdatasync(file).map_err(failed("unable to sync current"))
     }
 
     /// Appends some of `bytes`, and returns how many.
@@ -123,12 +135,12 @@ impl Current {
     ) -> Result<LogName, Failure> {
         let file = self.open(directory)?;
         fsync(file).map_err(failed("unable to fsync current logfile"))?;
-        fchmod(file, CLOSED_MODE).map_err(failed("unable to set mode of current"))?;
+        fchmod(file, directory.permissions().old).map_err(failed("unable to set mode of current"))?;
         let name = unused_name(directory, stage)?;
         let (text, size) = (name.to_string(), self.size.to_string());
         report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
         directory.rename(NAME, &text).map_err(failed("unable to rename current"))?;
-        *self = Self { file: None, size: 0 };
+        *self = Self { file: None, size: 0, written_before: None };
         Ok(name)
     }
 
@@ -136,10 +148,10 @@ impl Current {
     ///
     /// # Errors
     /// What fsync(2) and fchmod(2) report.
-    pub fn close(self) -> Result<(), Failure> {
+    pub fn close(self, directory: &Directory) -> Result<(), Failure> {
         let Some(file) = self.file else { return Ok(()) };
         fsync(&file).map_err(failed("unable to fsync current logfile"))?;
-        fchmod(&file, CLOSED_MODE).map_err(failed("unable to set mode of current"))
+        fchmod(&file, directory.permissions().closed).map_err(failed("unable to set mode of current"))
     }
 }
 
@@ -164,7 +176,7 @@ mod tests {
         let (mut current, found) = Current::find(&directory).unwrap();
         assert_eq!((current.write(&directory, b"line\n"), found), (Ok(5), Found::Nothing));
         assert_eq!(mode(&dir, NAME), 0o644);
-        current.close().unwrap();
+        current.close(&directory).unwrap();
         assert_eq!(mode(&dir, NAME), 0o744);
 
         let (mut current, found) = Current::find(&directory).unwrap();

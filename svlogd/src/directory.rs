@@ -12,10 +12,14 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use svlib::log_name::{LogName, Stage};
 use svlib::tai64n::Tai64n;
 
+use crate::permissions::Permissions;
+use crate::retention::OldFile;
+
 /// An open log directory.
 pub struct Directory {
     fd: OwnedFd,
     name: OsString,
+    permissions: Permissions,
 }
 
 impl Directory {
@@ -25,12 +29,31 @@ impl Directory {
     /// What open(2) reports.
     pub fn open(name: &OsStr) -> nix::Result<Self> {
         let fd = open(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Self { fd, name: name.to_owned() })
+        Ok(Self { fd, name: name.to_owned(), permissions: Permissions::default() })
+    }
+
+    /// Opens the working directory, which others know as `name`.
+    ///
+    /// # Errors
+    /// What open(2) reports.
+    pub fn working(name: &OsStr) -> nix::Result<Self> {
+        let directory = Self::open(OsStr::new("."))?;
+        Ok(Self { name: name.to_owned(), ..directory })
     }
 
     /// The name it was opened by, for messages.
     pub fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// The permissions its files get.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
+    }
+
+    /// Gives other permissions to files from now on.
+    pub fn set_permissions(&mut self, permissions: Permissions) {
+        self.permissions = permissions;
     }
 
     /// A path that leads to it for as long as it has its name.
@@ -54,12 +77,13 @@ impl Directory {
         self.open_at(file.as_ref(), OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT, 0o600)
     }
 
-    /// Opens a file for writing, empties it or creates it with mode 0644 less the umask.
+    /// Opens a file for writing, empties it or creates it with the mode of `current`, less the umask.
     ///
     /// # Errors
     /// What open(2) reports.
     pub fn open_truncate(&self, file: impl AsRef<OsStr>) -> nix::Result<OwnedFd> {
-        self.open_at(file.as_ref(), OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CREAT, 0o644)
+        let mode = self.permissions.open;
+        self.open_at(file.as_ref(), OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_CREAT, mode.bits())
     }
 
     /// What stat(2) says of a file.
@@ -99,35 +123,51 @@ impl Directory {
         Ok(names)
     }
 
-    /// A name for what is rotated at `time`, one no file has at any stage: where the clock stands still, a nanosecond later.
+    /// The names and sizes of the old files, in no order. A file that goes meanwhile is left out.
     ///
     /// # Errors
-    /// What stat(2) reports.
-    pub fn unused_name(&self, time: Tai64n, stage: Stage) -> nix::Result<LogName> {
-        let mut name = LogName::new(time, stage);
-        loop {
-            let mut used = false;
-            for stage in [Stage::Saved, Stage::Temporary, Stage::Unprocessed] {
-                match self.stat(name.at(stage).to_string()) {
-                    Ok(_) => used = true,
-                    Err(Errno::ENOENT) => {}
-                    Err(errno) => return Err(errno),
+    /// What open(2), readdir(3) and stat(2) report.
+    pub fn old_file_sizes(&self) -> nix::Result<Vec<OldFile>> {
+        let mut files = Vec::new();
+        for name in self.old_files()? {
+            match self.stat(name.to_string()) {
+                Ok(stat) => {
+                    files.push(OldFile { name, bytes: u64::try_from(stat.st_size).unwrap_or_default() });
                 }
-            }
-            if !used {
-                return Ok(name);
-            }
-            name.time.nanos += 1;
-            if name.time.nanos >= 1_000_000_000 {
-                name.time = Tai64n { seconds: name.time.seconds.wrapping_add(1), nanos: 0 };
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
             }
         }
+        Ok(files)
+    }
+
+    /// A name for what is rotated at `time`, one that is later than those of all old files: where the clock stands still
+    /// or was set back, a nanosecond later than the last. So the order of names is that of the files.
+    ///
+    /// # Errors
+    /// What open(2) and readdir(3) report.
+    pub fn unused_name(&self, time: Tai64n, stage: Stage) -> nix::Result<LogName> {
+        let names = self.old_files()?;
+        let last = names.iter().map(|name| name.time).filter(|&time| is_possible(time)).max();
+        Ok(LogName::new(last.map_or(time, |last| time.max(next(last))), stage))
     }
 
     fn open_at(&self, file: &OsStr, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
         // Never wait for a fifo's other end, as a file of that name could make one.
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         openat(&self.fd, file, flags, Mode::from_bits_retain(mode))
+    }
+}
+
+/// Whether it is a time at all: TAI64 has none of 2^63 seconds and more.
+fn is_possible(time: Tai64n) -> bool {
+    time.seconds < 1 << 63 && time.nanos < 1_000_000_000
+}
+
+fn next(time: Tai64n) -> Tai64n {
+    match time.nanos + 1 {
+        1_000_000_000 => Tai64n { seconds: time.seconds + 1, nanos: 0 },
+        nanos => Tai64n { nanos, ..time },
     }
 }
 
@@ -162,6 +202,32 @@ mod tests {
         fs::write(dir.path().join(LogName::new(time, Stage::Unprocessed).to_string()), "").unwrap();
         let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, Stage::Saved).unwrap();
         assert_eq!(name.time, Tai64n { seconds: (1 << 62) + 1, nanos: 0 });
+    }
+
+    #[test]
+    fn names_are_in_order_after_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let at = |seconds| Tai64n { seconds: (1_u64 << 62) + seconds, nanos: 7 };
+        let mut names = Vec::new();
+        for seconds in [100, 200, 150, 50, 199, 201] {
+            let name = directory.unused_name(at(seconds), Stage::Saved).unwrap();
+            fs::write(dir.path().join(name.to_string()), "").unwrap();
+            names.push(name);
+        }
+        assert!(names.is_sorted());
+        assert_eq!([names[0].time, names[1].time, names[5].time], [at(100), at(200), at(201)]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_time_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["@ffffffffffffffff3b9ac9ff.s", "@4000000037c219bfffffffff.s"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let time = Tai64n { seconds: 1 << 62, nanos: 0 };
+        let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, Stage::Saved).unwrap();
+        assert_eq!(name.time, time);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use svlib::error::{Result, errno};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
+use svlib::sys::wall_timer::WallTimer;
 use svlib::sys::{clock, fd, process, startup};
 
 use crate::cli::Request;
@@ -54,6 +55,9 @@ struct Logger {
     stamper: Option<Stamper>,
     line_limit: usize,
     slots: Vec<Slot>,
+    /// What the wall clock asks for; `None` until it asks for something.
+    timer: Option<WallTimer>,
+    timer_failed: bool,
     may_enlarge_pipe: bool,
 }
 
@@ -89,9 +93,11 @@ impl Logger {
             buffer,
             filled: 0,
             splitter: Splitter::new(request.line_limit, request.replacement),
-            stamper: request.style.map(Stamper::new),
+            stamper: request.style.map(|style| Stamper::new(style, svlib::sys::timezone::offset_at)),
             line_limit: request.line_limit,
             slots: request.directories.into_iter().map(slot).collect(),
+            timer: None,
+            timer_failed: false,
             may_enlarge_pipe: true,
             report,
         };
@@ -144,9 +150,35 @@ impl Logger {
         {
             self.close_input();
         }
-        for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
-            log.writer.tend(now, &self.report);
+        self.tell_suppressed(now);
+        loop {
+            for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+                log.writer.tend(now, &self.report);
+            }
+            if !self.set_timer() {
+                break;
+            }
+            let wall = clock::wall();
+            for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+                log.writer.tend_wall(wall, &self.report);
+            }
         }
+    }
+
+    /// Sets the timer to what the wall clock asks for next. Whether it was not set to that: then the wall clock is to be
+    /// looked at.
+    fn set_timer(&mut self) -> bool {
+        let Some(due) = self.logs().filter_map(|log| log.writer.wall_deadline()).min() else { return false };
+        let set = match &mut self.timer {
+            Some(timer) => timer.set(due),
+            None => WallTimer::new().and_then(|timer| self.timer.insert(timer).set(due)),
+        };
+        set.unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.timer_failed, true) {
+                self.report.warning(&error);
+            }
+            false
+        })
     }
 
     /// Waits for a signal, for input if all directories can take it, and for the next deadline.
@@ -156,16 +188,30 @@ impl Logger {
             Input::LastLine(until) => Some(until),
             Input::Open | Input::Closed => None,
         };
-        let deadline = self.logs().filter_map(|log| log.writer.deadline()).chain(last_line).min();
+        let deadline = self
+            .logs()
+            .flat_map(|log| [log.writer.deadline(), log.suppression_due()])
+            .flatten()
+            .chain(last_line)
+            .min();
         let stdin = io::stdin();
         let mut fds = [
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            match &self.timer {
+                Some(timer) => PollFd::new(timer.as_fd(), PollFlags::POLLIN),
+                None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
+            },
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
         ];
-        let count = if held || self.input == Input::Closed { 1 } else { 2 };
+        let count = if held || self.input == Input::Closed { 2 } else { 3 };
         let fds = &mut fds[..count];
         svlib::Context::during(poll::wait(fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
-        Ok((poll::is_ready(&fds[0]), fds.get(1).is_some_and(poll::is_ready)))
+        let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
+        let readable = fds.get(2).is_some_and(poll::is_ready);
+        if timed && let Some(timer) = &mut self.timer {
+            timer.take()?;
+        }
+        Ok((signalled, readable))
     }
 
     fn take_signals(&mut self) -> std::result::Result<(), ExitCode> {
@@ -179,6 +225,7 @@ impl Logger {
                 }
                 Signal::SIGALRM => {
                     self.report.info(&"sigalarm received.");
+                    self.tell_suppressed(Duration::MAX);
                     self.logs().for_each(|log| log.writer.ask_rotation());
                 }
                 Signal::SIGHUP => {
@@ -206,8 +253,20 @@ impl Logger {
         }
     }
 
+    /// Writes of lines that were suppressed, where that is due until `time`.
+    fn tell_suppressed(&mut self, time: Duration) {
+        let Self { report, stamper, slots, .. } = self;
+        for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+            if log.suppression_due().is_some_and(|due| due <= time) {
+                let stamp = stamper.as_mut().map_or(&[] as &[u8], |stamper| stamper.stamp(clock::wall()));
+                log.tell_suppressed(stamp, report);
+            }
+        }
+    }
+
     /// Closes and opens all log directories.
     fn open_directories(&mut self) -> std::result::Result<(), ExitCode> {
+        self.tell_suppressed(Duration::MAX);
         for slot in &mut self.slots {
             if let Some(log) = slot.log.take() {
                 slot.remains = log.close(&self.report);
@@ -263,6 +322,7 @@ impl Logger {
             self.filled += 1;
             self.process();
         }
+        self.tell_suppressed(Duration::MAX);
         self.logs().for_each(|log| log.writer.end());
     }
 
@@ -277,7 +337,7 @@ impl Logger {
             if let Some(stamper) = stamper
                 && piece.first
             {
-                stamp = *stamper.stamp(clock::wall());
+                stamp.copy_from_slice(stamper.stamp(clock::wall()));
             }
             let stamp = if stamper.is_some() { &stamp[..] } else { &[] };
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {

@@ -1,27 +1,43 @@
-//! Which lines a directory takes: the `+`, `-`, `e` and `E` lines of its config, in order.
+//! Which lines a directory takes: the `+`, `-`, `e`, `E`, `keep`, `drop`, `alert` and `quiet` lines of its config, in order.
 
+use std::ops::Range;
+
+use regex::bytes::{RegexSet, SetMatches};
 use svlib::pattern::Pattern;
+
+use crate::expression::{Expression, compile_set};
 
 /// What becomes of a line that matches a rule, unless a later rule matches too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// `+`: written to the log directory, and sent through UDP.
+    /// `+`, `keep`: written to the log directory, and sent through UDP.
     Select,
-    /// `-`: discarded from the log directory.
+    /// `-`, `drop`: discarded from the log directory.
     Deselect,
-    /// `e`: written to standard error.
+    /// `e`, `alert`: written to standard error.
     Alert,
-    /// `E`: not written to standard error.
+    /// `E`, `quiet`: not written to standard error.
     Quiet,
 }
 
 /// One line of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// The number of its line, from one.
+    pub line: usize,
     /// What the rule does.
     pub effect: Effect,
     /// To which lines.
-    pub pattern: Pattern,
+    pub matcher: Matcher,
+}
+
+/// What a rule compares lines with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matcher {
+    /// runit's: matches the whole line.
+    Pattern(Pattern),
+    /// Ours: is found in the line.
+    Expression(Expression),
 }
 
 /// What becomes of a line.
@@ -33,32 +49,113 @@ pub struct Verdict {
     pub alert: bool,
 }
 
+impl Effect {
+    /// Whether it is about the directory, not about standard error.
+    pub fn selects(self) -> bool {
+        matches!(self, Self::Select | Self::Deselect)
+    }
+}
+
+impl Rule {
+    /// The line of the config, with one blank after a word.
+    pub fn text(&self) -> Vec<u8> {
+        let (letter, word) = match self.effect {
+            Effect::Select => ("+", "keep "),
+            Effect::Deselect => ("-", "drop "),
+            Effect::Alert => ("e", "alert "),
+            Effect::Quiet => ("E", "quiet "),
+        };
+        match &self.matcher {
+            Matcher::Pattern(pattern) => [letter.as_bytes(), pattern.as_bytes()].concat(),
+            Matcher::Expression(expression) => [word, expression.as_str()].concat().into_bytes(),
+        }
+    }
+}
+
 /// Ordered rules: the last one that matches decides, for the directory and for standard error apart.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    // Both latest first: the first match decides, and what comes after it need not be tried.
-    selecting: Vec<Rule>,
-    alerting: Vec<Rule>,
+    selecting: Rules,
+    alerting: Rules,
+}
+
+/// The rules for one question.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    /// The latest first: the first match decides, and what comes after it need not be tried.
+    runs: Vec<Run>,
+    /// The expressions of all runs; `None` if there are none.
+    expressions: Option<RegexSet>,
+}
+
+/// Neighbours of the same effect: it does not matter which of them matches.
+#[derive(Clone, Debug)]
+struct Run {
+    effect: Effect,
+    patterns: Vec<Pattern>,
+    /// Which of the set.
+    expressions: Range<usize>,
 }
 
 impl Filter {
     /// A filter of rules in the order of the config.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        let (selecting, alerting) = rules
-            .into_iter()
-            .rev()
-            .partition(|rule| matches!(rule.effect, Effect::Select | Effect::Deselect));
-        Self { selecting, alerting }
+    ///
+    /// # Errors
+    /// The expressions are too large together.
+    pub fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
+        let (selecting, alerting) =
+            rules.into_iter().rev().partition::<Vec<_>, _>(|rule| rule.effect.selects());
+        Ok(Self { selecting: Rules::new(selecting)?, alerting: Rules::new(alerting)? })
     }
 
     /// What becomes of a line, of which `text` is what may be matched. Initially it is selected, and not alerted.
     pub fn verdict(&self, text: &[u8]) -> Verdict {
-        let decide =
-            |rules: &[Rule]| rules.iter().find(|rule| rule.pattern.matches(text)).map(|rule| rule.effect);
         Verdict {
-            select: decide(&self.selecting) != Some(Effect::Deselect),
-            alert: decide(&self.alerting) == Some(Effect::Alert),
+            select: self.selecting.decide(text) != Some(Effect::Deselect),
+            alert: self.alerting.decide(text) == Some(Effect::Alert),
         }
+    }
+}
+
+impl Rules {
+    /// Of rules with the latest first.
+    fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut expressions = Vec::new();
+        for Rule { effect, matcher, .. } in rules {
+            let at = expressions.len();
+            let begin = || Run { effect, patterns: Vec::new(), expressions: at..at };
+            let mut run = runs.pop_if(|run| run.effect == effect).unwrap_or_else(begin);
+            match matcher {
+                Matcher::Pattern(pattern) => run.patterns.push(pattern),
+                Matcher::Expression(expression) => {
+                    expressions.push(expression);
+                    run.expressions.end = expressions.len();
+                }
+            }
+            runs.push(run);
+        }
+        let set = if expressions.is_empty() { None } else { Some(compile_set(expressions.iter())?) };
+        Ok(Self { runs, expressions: set })
+    }
+
+    /// The effect of the latest rule that matches.
+    fn decide(&self, text: &[u8]) -> Option<Effect> {
+        let mut found = None;
+        let matches = |run: &Run, found: &mut Option<SetMatches>| {
+            run.patterns.iter().any(|pattern| pattern.matches(text))
+                || self.expressions.as_ref().is_some_and(|set| {
+                    if run.expressions.len() == set.len() {
+                        // All are of one effect: the search ends with the first that is found.
+                        return set.is_match(text);
+                    }
+                    !run.expressions.is_empty() && {
+                        let found = found.get_or_insert_with(|| set.matches(text));
+                        run.expressions.clone().any(|index| found.matched(index))
+                    }
+                })
+        };
+        self.runs.iter().find(|run| matches(run, &mut found)).map(|run| run.effect)
     }
 }
 
@@ -67,8 +164,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rule(effect: Effect, pattern: &str) -> Rule {
-        Rule { effect, pattern: Pattern::new(pattern.as_bytes()) }
+    fn pattern(effect: Effect, text: &str) -> Rule {
+        Rule { line: 1, effect, matcher: Matcher::Pattern(Pattern::new(text.as_bytes())) }
+    }
+
+    fn expression(effect: Effect, text: &str) -> Rule {
+        let expression = Expression::new(text.as_bytes()).unwrap();
+        Rule { line: 1, effect, matcher: Matcher::Expression(expression) }
     }
 
     #[test]
@@ -79,35 +181,59 @@ mod tests {
     #[test]
     fn the_last_match_decides() {
         let filter = Filter::new(vec![
-            rule(Effect::Deselect, "*"),
-            rule(Effect::Select, "a*"),
-            rule(Effect::Deselect, "ab*"),
-            rule(Effect::Alert, "a*"),
-            rule(Effect::Quiet, "*z"),
-        ]);
+            pattern(Effect::Deselect, "*"),
+            pattern(Effect::Select, "a*"),
+            pattern(Effect::Deselect, "ab*"),
+            pattern(Effect::Alert, "a*"),
+            pattern(Effect::Quiet, "*z"),
+        ])
+        .unwrap();
         assert_eq!(filter.verdict(b"b"), Verdict { select: false, alert: false });
         assert_eq!(filter.verdict(b"ac"), Verdict { select: true, alert: true });
         assert_eq!(filter.verdict(b"abz"), Verdict { select: false, alert: false });
     }
 
+    #[test]
+    fn expressions_take_their_place_among_patterns() {
+        let filter = Filter::new(vec![
+            expression(Effect::Deselect, "debug"),
+            pattern(Effect::Select, "*keep"),
+            expression(Effect::Deselect, "^secret"),
+            expression(Effect::Alert, "(?i)panic"),
+        ])
+        .unwrap();
+        assert_eq!(filter.verdict(b"a debug line"), Verdict { select: false, alert: false });
+        assert_eq!(filter.verdict(b"a debug line, keep"), Verdict { select: true, alert: false });
+        assert_eq!(filter.verdict(b"secret debug PANIC, keep"), Verdict { select: false, alert: true });
+        assert_eq!(filter.verdict(b"an other line"), Verdict { select: true, alert: false });
+    }
+
     proptest! {
         #[test]
         fn agrees_with_reading_the_rules_in_order(
-            rules in prop::collection::vec((0_usize..4, "[ab*+]{0,3}"), 0..8),
+            rules in prop::collection::vec((0_usize..4, "[ab*+]{0,3}", prop::option::of("[ab^$.]{0,3}")), 0..10),
             text in "[ab]{0,4}",
         ) {
             let effects = [Effect::Select, Effect::Deselect, Effect::Alert, Effect::Quiet];
-            let rules: Vec<Rule> = rules.iter().map(|(which, pattern)| rule(effects[*which], pattern)).collect();
+            let rules: Vec<Rule> = rules.iter().map(|(which, glob, regex)| match regex {
+                Some(regex) => expression(effects[*which], regex),
+                None => pattern(effects[*which], glob),
+            }).collect();
             let mut expected = Verdict { select: true, alert: false };
-            for rule in rules.iter().filter(|rule| rule.pattern.matches(text.as_bytes())) {
+            for rule in &rules {
+                let matched = match &rule.matcher {
+                    Matcher::Pattern(pattern) => pattern.matches(text.as_bytes()),
+                    Matcher::Expression(expression) => expression.compile().unwrap().is_match(text.as_bytes()),
+                };
                 match rule.effect {
+                    _ if !matched => {}
                     Effect::Select => expected.select = true,
                     Effect::Deselect => expected.select = false,
                     Effect::Alert => expected.alert = true,
                     Effect::Quiet => expected.alert = false,
                 }
             }
-            prop_assert_eq!(Filter::new(rules).verdict(text.as_bytes()), expected);
+            prop_assert_eq!(Filter::new(rules).unwrap().verdict(text.as_bytes()), expected);
         }
     }
 }

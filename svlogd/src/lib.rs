@@ -4,24 +4,39 @@
 //! stdin → split → per directory: filter → format → write → rotation policy → rotate → processor
 //! ```
 //!
-//! [`split`], [`mod@format`], [`filter`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
+//! [`split`], [`mod@format`], [`filter`], [`expression`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
 //! can, through [`current`], and hands old files to the [`processor`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
+use cli::Task;
+use report::Report;
+
+pub mod check;
+pub mod clean;
 pub mod cli;
 pub mod config;
+pub mod config_file;
 pub mod current;
 pub mod directory;
 pub mod event_loop;
+pub mod explain;
+pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod json;
+pub mod limit;
 pub mod log_dir;
+pub mod permissions;
 pub mod policy;
 pub mod processor;
 pub mod report;
+pub mod retention;
+pub mod rewrite;
+pub mod schedule;
+pub mod service;
 pub mod split;
 pub mod udp;
 pub mod writer;
@@ -29,10 +44,12 @@ pub mod writer;
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
-        Ok(request) => {
+        Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();
             event_loop::run(request)
         }
+        Ok(Task::Check(directories)) => check::run(&directories, &Report::new(false)),
+        Ok(Task::Explain { directory, splitter }) => explain::run(&directory, splitter, &Report::new(false)),
         Err(code) => code,
     }
 }

@@ -1,24 +1,32 @@
 //! One log directory: which lines it takes, and in which form.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::ops::Range;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use svlib::error::errno;
-use svlib::sys::clock;
 use svlib::sys::lock::Lock;
+use svlib::sys::{clock, timezone};
 
 use crate::config::Config;
+use crate::config::setting::FormatKind;
+use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
+use crate::format::{LONGEST_STAMP, Stamper, Style};
+use crate::limit::Limiter;
+use crate::permissions::Permissions;
 use crate::policy::{Age, Policy};
 use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
+use crate::retention::Retention;
+use crate::rewrite::{Fragment, Line, Rewriter};
+use crate::service;
 use crate::split::Piece;
 use crate::udp::Udp;
-use crate::writer::Writer;
+use crate::writer::{Terms, Writer};
 
 /// From this length on lines are written from where they were read; less of them is gathered.
 const LONG_RUN: usize = 16 << 10;
@@ -33,10 +41,25 @@ pub struct LogDir {
     line_limit: usize,
     udp: Option<Udp>,
     udp_only: bool,
+    stamping: Stamping,
+    rewriter: Option<Box<Rewriter>>,
+    limiter: Option<Limiter>,
+    /// A line that is written here has begun and not ended.
+    is_mid_line: bool,
     /// The line whose pieces come is written here.
     selected: bool,
     /// Selected lines, one after the other in the read buffer, that are written as they are.
     run: Range<usize>,
+}
+
+/// Where the stamps come from.
+enum Stamping {
+    /// The command line.
+    Given,
+    /// `format`.
+    Own(Box<Stamper>),
+    /// `format none`
+    None,
 }
 
 /// What remains of a directory that is closed, until it is opened again.
@@ -45,6 +68,9 @@ pub struct Remains {
     running: Option<Running>,
     selected: bool,
     unwritten: Vec<u8>,
+    line: Line,
+    is_mid_line: bool,
+    limiter: Option<Limiter>,
 }
 
 impl Remains {
@@ -65,7 +91,7 @@ impl LogDir {
     /// Lines count as long from `line_limit` bytes on.
     pub fn open(name: &OsStr, line_limit: usize, remains: &mut Remains, report: &Report) -> Option<Self> {
         let failure = |what: &str, errno: Errno| report.failure(what, &name, errno);
-        let directory =
+        let mut directory =
             Directory::open(name).map_err(|errno| failure("unable to open log directory", errno)).ok()?;
         let lock = match Lock::try_exclusive(&directory.path().join("lock")) {
             Ok(lock) => lock.ok_or(Errno::EWOULDBLOCK),
@@ -73,22 +99,45 @@ impl LogDir {
         };
         let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
         let config = read_config(&directory, report);
-        let Remains { running, selected, unwritten } = std::mem::take(remains);
+        directory.set_permissions(Permissions::new(config.mode));
+        let stamping = stamping(&config);
+        let mut rewriter = rewriter(&config, line_limit).map(Box::new);
+        let filter = match Filter::new(config.rules) {
+            Ok(filter) => filter,
+            Err(error) => {
+                report.warning(&("unable to compile expressions: ", name, ": ", &error.to_string()));
+                return None;
+            }
+        };
+        let Remains { running, selected, unwritten, line, is_mid_line, limiter } = std::mem::take(remains);
+        if let Some(rewriter) = &mut rewriter {
+            rewriter.go_on(line);
+        }
         let policy = Policy {
             size: config.size,
             line_limit: line_limit as u64,
+            whole_lines: config.format.is_some_and(|format| format.kind == FormatKind::Json),
             keep: config.keep,
             keep_min: config.keep_min,
         };
         let age = Age::new(config.age, clock::now().monotonic);
         let processor = Processor::new(config.processor, running);
-        let writer = Writer::open(directory, policy, age, processor, unwritten, report)
+        let mut writer = Writer::open(directory, policy, age, processor, unwritten, report)
             .map_err(|found| failure(found.what, found.errno))
             .ok()?;
+        let retention = Retention { max_age: config.max_age, max_total: config.max_total };
+        writer.set_terms(
+            Terms { clock_rotation: config.clock_rotation, retention, fsync: config.fsync },
+            report,
+        );
         Some(Self {
             writer,
+            stamping,
+            rewriter,
+            limiter: Limiter::resume(limiter, config.limit, clock::now().monotonic),
+            is_mid_line,
             _lock: lock,
-            filter: Filter::new(config.rules),
+            filter,
             prefix: config.prefix,
             line_limit,
             udp: config.udp.map(Udp::new),
@@ -101,13 +150,31 @@ impl LogDir {
     /// Takes a piece of a line, found in `buffer`. What is to be written is written with [`finish`](Self::finish) at the
     /// latest. `stamp` may be empty.
     pub fn take(&mut self, buffer: &[u8], piece: &Piece, stamp: &[u8], report: &Report) {
+        let mut own = [0; LONGEST_STAMP];
+        let stamp = match &mut self.stamping {
+            Stamping::Given => stamp,
+            Stamping::None => &[],
+            Stamping::Own(stamper) => {
+                let stamp = stamper.stamp(clock::wall());
+                own[..stamp.len()].copy_from_slice(stamp);
+                &own[..stamp.len()]
+            }
+        };
         if piece.first {
             self.begin_line(buffer, &buffer[piece.text.clone()], stamp);
         }
         if !self.selected {
             return;
         }
+        self.is_mid_line = !piece.last;
         let bytes = piece.with_newline();
+        if let Some(rewriter) = &mut self.rewriter {
+            let fragment =
+                Fragment { text: &buffer[piece.text.clone()], first: piece.first, last: piece.last };
+            rewriter.append(self.writer.gathered(), stamp, fragment);
+            self.writer.flush_if_much(report);
+            return;
+        }
         if !stamp.is_empty() || !self.prefix.is_empty() {
             if piece.first {
                 self.writer.gather(stamp);
@@ -134,16 +201,50 @@ impl LogDir {
         self.run = 0..0;
     }
 
+    /// When lines that `limit` has suppressed are to be told of, on the monotonic clock. Never amid a line.
+    pub fn suppression_due(&self) -> Option<Duration> {
+        self.limiter.as_ref().and_then(Limiter::due).filter(|_| !self.is_mid_line)
+    }
+
+    /// Writes how many lines were suppressed. `stamp` is that of the command line.
+    pub fn tell_suppressed(&mut self, stamp: &[u8], report: &Report) {
+        let Some(limiter) = &mut self.limiter else { return };
+        let text = format!("{} lines suppressed", limiter.take_suppressed());
+        let line = match &mut self.stamping {
+            Stamping::Given => self.line(stamp, text.as_bytes()),
+            Stamping::None => self.line(&[], text.as_bytes()),
+            Stamping::Own(stamper) => {
+                let stamp = stamper.stamp(clock::wall()).to_vec();
+                self.line(&stamp, text.as_bytes())
+            }
+        };
+        self.writer.gather(&line);
+        self.writer.flush(report);
+    }
+
     /// Closes the directory; `current` counts as cleanly closed.
-    pub fn close(self, report: &Report) -> Remains {
+    pub fn close(mut self, report: &Report) -> Remains {
+        let line = match self.rewriter {
+            Some(rewriter) if self.is_mid_line => rewriter.break_off(self.writer.gathered()),
+            _ => Line::default(),
+        };
+        self.writer.flush(report);
         let (processor, unwritten) = self.writer.close(report);
-        Remains { running: processor.into_running(), selected: self.selected, unwritten }
+        Remains {
+            running: processor.into_running(),
+            selected: self.selected,
+            unwritten,
+            line,
+            is_mid_line: self.is_mid_line,
+            limiter: self.limiter,
+        }
     }
 
     fn begin_line(&mut self, buffer: &[u8], text: &[u8], stamp: &[u8]) {
         let verdict = self.filter.verdict(text);
-        self.selected = verdict.select;
-        let sends = verdict.select && self.udp.is_some();
+        self.selected = verdict.select
+            && self.limiter.as_mut().is_none_or(|limiter| limiter.admits(clock::now().monotonic));
+        let sends = self.selected && self.udp.is_some();
         if verdict.alert || sends {
             let line = self.message(text, stamp);
             if verdict.alert {
@@ -157,9 +258,16 @@ impl LogDir {
     }
 
     /// A line for standard error and UDP, where long ones are cut.
-    fn message(&self, text: &[u8], stamp: &[u8]) -> Vec<u8> {
+    fn message(&mut self, text: &[u8], stamp: &[u8]) -> Vec<u8> {
         let dots: &[u8] = if text.len() == self.line_limit { b"..." } else { b"" };
-        [stamp, &self.prefix, text, dots, b"\n"].concat()
+        self.line(stamp, &[text, dots].concat())
+    }
+
+    fn line(&mut self, stamp: &[u8], text: &[u8]) -> Vec<u8> {
+        match &mut self.rewriter {
+            Some(rewriter) => rewriter.message(stamp, text),
+            None => [stamp, &self.prefix, text, b"\n"].concat(),
+        }
     }
 
     fn send(&mut self, buffer: &[u8], line: &[u8]) {
@@ -186,23 +294,36 @@ impl LogDir {
 
 /// Reads `config`, if there is one, and says what is wrong with it.
 fn read_config(directory: &Directory, report: &Report) -> Config {
-    let mut text = Vec::new();
-    let read = directory
-        .open_read("config")
-        .and_then(|fd| std::fs::File::from(fd).read_to_end(&mut text).map_err(|error| errno(&error)));
-    match read {
-        Ok(_) => report.info(&("read: ", InDirectory(directory.name(), "config"))),
-        Err(Errno::ENOENT) => {}
+    let text = match config_file::read(directory) {
+        Ok(text) => {
+            if text.is_some() {
+                report.info(&("read: ", InDirectory(directory.name(), config_file::NAME)));
+            }
+            text.unwrap_or_default()
+        }
         Err(errno) => {
             report.failure("unable to read config", &directory.name(), errno);
-            text.clear();
+            Vec::new()
         }
-    }
-    let (config, diagnoses) = Config::parse(&text);
-    for found in diagnoses {
-        let (line, problem) = (found.line.to_string(), found.problem.to_string());
-        let place = (InDirectory(directory.name(), "config"), ":", &line);
-        report.warning(&(place, ": ", &problem, ": ", &found.text));
-    }
-    config
+    };
+    config_file::parse(directory, &text, report)
+}
+
+fn stamping(config: &Config) -> Stamping {
+    let Some(format) = config.format else { return Stamping::Given };
+    let style = match format.kind {
+        FormatKind::None => return Stamping::None,
+        FormatKind::Tai64n => Style::Tai64n,
+        FormatKind::Rfc3339 | FormatKind::Json => Style::Rfc3339(format.precision),
+        FormatKind::Rfc3339Local => Style::Rfc3339Local(format.precision),
+    };
+    Stamping::Own(Box::new(Stamper::new(style, timezone::offset_at)))
+}
+
+fn rewriter(config: &Config, line_limit: usize) -> Option<Rewriter> {
+    let is_json = config.format.is_some_and(|format| format.kind == FormatKind::Json);
+    let directory = is_json.then(|| std::env::current_dir().unwrap_or_default());
+    let service = directory.as_deref().map(service::name);
+    (is_json || config.clean.is_some())
+        .then(|| Rewriter::new(config.clean, service, config.prefix.clone(), line_limit))
 }

@@ -12,6 +12,8 @@ pub struct Policy {
     pub size: u64,
     /// The length of a line (`-l`): a line that ends within the last so many bytes of `size` is the last one.
     pub line_limit: u64,
+    /// No line is continued in the next file, even if `current` grows beyond `size` by it.
+    pub whole_lines: bool,
     /// How many old files are kept, zero for all.
     pub keep: u64,
     /// How many of them a full disk leaves.
@@ -57,6 +59,10 @@ impl Policy {
             if let Some(newline) = memchr(b'\n', &bytes[from..room]) {
                 return Portion { length: from + newline + 1, rotate: true };
             }
+        }
+        if self.whole_lines && room > 0 {
+            let length = memchr(b'\n', &bytes[room - 1..]).map_or(bytes.len(), |newline| room + newline);
+            return Portion { length, rotate: false };
         }
         Portion { length: room, rotate: false }
     }
@@ -111,6 +117,40 @@ impl Age {
     }
 }
 
+/// `fsync`: when `current` is synced at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncDelay {
+    limit: Duration,
+    due: Option<Duration>,
+}
+
+impl SyncDelay {
+    /// What is written is synced within `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, due: None }
+    }
+
+    /// Takes note of a write at `now` on the monotonic clock.
+    pub fn written(&mut self, now: Duration) {
+        self.due = self.due.or_else(|| now.checked_add(self.limit));
+    }
+
+    /// Takes note that all is synced.
+    pub fn synced(&mut self) {
+        self.due = None;
+    }
+
+    /// The deadline on the monotonic clock; `None` if nothing is to be synced.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Whether the deadline has come; then it is over.
+    pub fn take_due(&mut self, now: Duration) -> bool {
+        self.due.take_if(|due| *due <= now).is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +158,7 @@ mod tests {
     use svlib::tai64n::Tai64n;
 
     fn policy(size: u64, line_limit: u64) -> Policy {
-        Policy { size, line_limit, keep: 10, keep_min: 10 }
+        Policy { size, line_limit, whole_lines: false, keep: 10, keep_min: 10 }
     }
 
     fn old(times: &[u64]) -> Vec<LogName> {
@@ -209,6 +249,34 @@ mod tests {
         assert_eq!(age.due(), Some(second(112)));
         assert_eq!(Age::new(0, second(1)), None);
         assert_eq!(Age::new(u64::MAX, second(1)).unwrap().due(), None);
+    }
+
+    #[test]
+    fn the_first_write_since_the_last_sync_sets_the_deadline() {
+        let second = Duration::from_secs;
+        let mut sync = SyncDelay::new(second(5));
+        assert_eq!(sync.due(), None);
+        sync.written(second(10));
+        sync.written(second(14));
+        assert_eq!(sync.due(), Some(second(15)));
+        assert!(!sync.take_due(second(14)) && sync.take_due(second(15)) && !sync.take_due(second(16)));
+        sync.written(second(20));
+        sync.synced();
+        assert_eq!(sync.due(), None);
+    }
+
+    #[test]
+    fn whole_lines_are_never_cut() {
+        let whole = Policy { whole_lines: true, ..policy(10, 100) };
+        for (bytes, length) in [
+            (&b"short\n"[..], 6),
+            (b"123456789\nabc\n", 10),
+            (b"a\nlonger than that\nb\n", 19),
+            (b"123456789abc", 12),
+        ] {
+            assert_eq!(whole.portion(0, bytes), Portion { length, rotate: false }, "{bytes:?}");
+        }
+        assert!(whole.is_full(19) && !whole.is_full(9));
     }
 
     proptest! {

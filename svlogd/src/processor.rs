@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::fchmod;
 use nix::unistd::{Pid, fsync};
 use svlib::exit_status::ExitStatus;
 use svlib::log_name::{LogName, Packing, Stage};
@@ -225,7 +225,7 @@ fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Opt
     // The input goes: what replaces it must be on disk by then.
     let synced = directory.open_read(&output).and_then(|fd| {
         fsync(&fd)?;
-        fchmod(&fd, Mode::from_bits_retain(0o744))
+        fchmod(&fd, directory.permissions().old)
     });
     synced.map_err(|errno| Some(("unable to sync processed", errno)))?;
     directory.rename(&output, &saved).map_err(|errno| Some(("unable to rename processed", errno)))?;

@@ -9,19 +9,33 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::log_name::{LogName, Stage};
-use svlib::sys::clock;
+use svlib::sys::{clock, timezone};
+use svlib::tai64n::Tai64n;
 
+use crate::config::setting::{ClockRotation, Zone};
 use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
-use crate::policy::{Age, Policy, Surplus};
+use crate::policy::{Age, Policy, Surplus, SyncDelay};
 use crate::processor::{Processor, WAITING_LIMIT};
 use crate::report::{InDirectory, Report};
+use crate::retention::Retention;
+use crate::schedule::Schedule;
 
 /// What was gathered is written once it has grown to so many bytes.
 const GATHER_LIMIT: usize = 64 << 10;
 
 /// How long to wait before another try.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What the config asks for as time goes on, on top of runit's.
+pub struct Terms {
+    /// When the wall clock rotates.
+    pub clock_rotation: Option<ClockRotation>,
+    /// Which old files are left.
+    pub retention: Retention,
+    /// How long what was written may stay unsynced.
+    pub fsync: Option<Duration>,
+}
 
 /// The files of one log directory.
 pub struct Writer {
@@ -32,6 +46,13 @@ pub struct Writer {
     processor: Processor,
     /// So many old files were too many when there was none that could go.
     owed_removals: usize,
+    schedule: Option<Schedule>,
+    retention: Retention,
+    /// At this time on the wall clock, a file will be too old.
+    expiry: Option<Tai64n>,
+    /// Once `current` has more bytes, the files have too many together.
+    room: Option<u64>,
+    sync: Option<SyncDelay>,
     /// What is to be written.
     gathered: Vec<u8>,
     rotation: Rotation,
@@ -93,6 +114,11 @@ impl Writer {
             age,
             processor,
             owed_removals: 0,
+            schedule: None,
+            retention: Retention::default(),
+            expiry: None,
+            room: None,
+            sync: None,
             gathered: unwritten,
             rotation: Rotation::None,
             pause: None,
@@ -113,6 +139,21 @@ impl Writer {
         Ok(writer)
     }
 
+    /// What is done as time goes on, on top of runit's.
+    pub fn set_terms(&mut self, terms: Terms, report: &Report) {
+        let now = clock::wall().unix_seconds();
+        // What was due while no svlogd ran is due now.
+        let since = self.current.written_before().map_or(now, |written| written.min(now));
+        if terms.clock_rotation.is_some_and(|rotation| rotation.zone == Zone::Local) {
+            timezone::reload();
+        }
+        let schedule = |rotation| Schedule::new(rotation, since, timezone::offset_at);
+        self.schedule = terms.clock_rotation.map(schedule);
+        self.sync = terms.fsync.map(SyncDelay::new);
+        self.retention = terms.retention;
+        self.prune(report);
+    }
+
     /// Writes `bytes` after what was gathered; what cannot be written now is gathered too.
     pub fn write(&mut self, bytes: &[u8], report: &Report) {
         self.flush(report);
@@ -123,6 +164,11 @@ impl Writer {
     /// Adds `bytes` to what is written by the next [`flush`](Self::flush).
     pub fn gather(&mut self, bytes: &[u8]) {
         self.gathered.extend_from_slice(bytes);
+    }
+
+    /// What is written by the next [`flush`](Self::flush), to be added to.
+    pub fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.gathered
     }
 
     /// Writes what was gathered if it is much.
@@ -170,6 +216,11 @@ impl Writer {
         if self.age.as_mut().is_some_and(|age| age.take_due(now)) {
             self.ask_rotation();
         }
+        if self.sync.as_mut().is_some_and(|sync| sync.take_due(now))
+            && let Err(failure) = self.current.sync()
+        {
+            report.failure(failure.what, &self.directory.name(), failure.errno);
+        }
         if paused {
             return;
         }
@@ -190,6 +241,26 @@ impl Writer {
         }
     }
 
+    /// Does what the wall clock asks for: when the time of [`wall_deadline`](Self::wall_deadline) has come, or the clock was
+    /// set. A rotation is left to [`tend`](Self::tend).
+    pub fn tend_wall(&mut self, now: Tai64n, report: &Report) {
+        if let Some(schedule) = &mut self.schedule
+            && schedule.take_due(now.unix_seconds(), timezone::offset_at)
+        {
+            self.ask_rotation();
+        }
+        if self.expiry.is_some_and(|expiry| expiry <= now) {
+            self.prune(report);
+        }
+    }
+
+    /// When the wall clock asks for something, in Unix seconds.
+    pub fn wall_deadline(&self) -> Option<i64> {
+        let rotation = self.schedule.as_ref().map(Schedule::due);
+        let expiry = self.expiry.map(Tai64n::unix_seconds);
+        [rotation, expiry].into_iter().flatten().min()
+    }
+
     /// The time on the monotonic clock at which there is something to [`tend`](Self::tend) to.
     pub fn deadline(&self) -> Option<Duration> {
         let retry = match self.pause {
@@ -197,7 +268,8 @@ impl Writer {
             Some(Pause::UntilProcessed) | None => None,
         };
         let age = self.age.as_ref().and_then(Age::due);
-        [retry, age, self.processor.deadline()].into_iter().flatten().min()
+        let sync = self.sync.as_ref().and_then(SyncDelay::due);
+        [retry, age, sync, self.processor.deadline()].into_iter().flatten().min()
     }
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
@@ -214,6 +286,7 @@ impl Writer {
                 Surplus::AllNeeded => break,
             }
         }
+        self.prune(report);
         true
     }
 
@@ -231,7 +304,7 @@ impl Writer {
     pub fn close(self, report: &Report) -> (Processor, Vec<u8>) {
         let name = self.directory.name();
         report.info(&("close: ", name));
-        if let Err(failure) = self.current.close() {
+        if let Err(failure) = self.current.close(&self.directory) {
             report.failure(failure.what, &name, failure.errno);
         }
         (self.processor, self.gathered)
@@ -261,6 +334,12 @@ impl Writer {
         }
         let portion = self.policy.portion(self.current.size(), bytes);
         let count = self.write_making_room(&bytes[..portion.length], report)?;
+        if let Some(sync) = &mut self.sync {
+            sync.written(clock::now().monotonic);
+        }
+        if self.room.is_some_and(|room| self.current.size() > room) {
+            self.prune(report);
+        }
         if portion.rotate && count == portion.length {
             self.rotation = Rotation::Due;
         }
@@ -295,7 +374,11 @@ impl Writer {
             }
             let name = self.current.rotate(&self.directory, self.processor.stage(), report)?;
             self.processor.add();
+            if let Some(sync) = &mut self.sync {
+                sync.synced();
+            }
             self.remove_old_files(name, report);
+            self.prune(report);
             self.processor.tend(&self.directory, clock::now().monotonic, report);
         }
         self.rotation = Rotation::None;
@@ -329,6 +412,25 @@ impl Writer {
             self.remove(&file, report);
         }
         surplus
+    }
+
+    /// Removes what is too old or too much.
+    fn prune(&mut self, report: &Report) {
+        if !self.retention.is_limited() {
+            return;
+        }
+        let mut files = self.directory.old_file_sizes().unwrap_or_else(|errno| {
+            report.failure("unable to read directory", &self.directory.name(), errno);
+            Vec::new()
+        });
+        let is_needed = |name| self.processor.needs(name);
+        let pruning = self.retention.prune(&mut files, self.current.size(), clock::wall(), is_needed);
+        (self.expiry, self.room) = (pruning.expiry, pruning.room);
+        for name in pruning.remove {
+            let file = name.to_string();
+            report.info(&("delete: ", InDirectory(self.directory.name(), &file)));
+            self.remove(&file, report);
+        }
     }
 
     /// The old files; none, with a warning, where they cannot be found.

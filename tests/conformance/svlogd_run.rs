@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use svkit_tests::{Case, Running, Sandbox, Subject, case, eventually, mask_stamps};
 
-use crate::svlogd_write::{current, log};
+use crate::svlogd_write::{current, log, quietly};
 
 pub(crate) const CASES: &[Case] = &[
     case!(lines_are_written_at_once),
@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(verbose_tells_what_it_does),
     case!(config_that_cannot_be_read_is_passed_over),
     case!(config_odd_lines_are_passed_over),
+    case!(config_with_settings_of_svkit_is_read_by_both),
     case!(u_sends_and_writes),
     case!(capital_u_sends_only),
     case!(udp_address_must_be_one),
@@ -251,6 +252,17 @@ fn config_odd_lines_are_passed_over(subject: &Subject) {
         assert_eq!((output.code, output.stdout.as_str()), (Some(0), ""), "{config:?}: {output:?}");
         assert_eq!(current(&sandbox, &dir), "yes\n", "{config:?}");
     }
+}
+
+/// Lines that runit has no letter for are not its business: what svkit adds may stand among runit's lines.
+fn config_with_settings_of_svkit_is_read_by_both(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    sandbox.mkdir("log");
+    let config =
+        "max-age 30d\np> \nmax-total 2g\n-*debug*\nalert ^never$\nkill-after 60s\n+*keep*\nquiet .\n";
+    sandbox.write("log/config", config);
+    quietly(&sandbox, &["log"], "one\ndebug\ndebug, keep\n");
+    assert_eq!(current(&sandbox, "log"), "> one\n> debug, keep\n");
 }
 
 fn receiver() -> (UdpSocket, String) {

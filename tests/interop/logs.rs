@@ -8,6 +8,7 @@ use svkit_tests::{Case, Sandbox, Subject, case, eventually};
 pub(crate) const CASES: &[Case] = &[
     case!(taking_turns_on_one_directory).needs(&["svlogd"]),
     case!(excluding_each_other).needs(&["svlogd"]),
+    case!(runit_skips_settings_of_ours).needs(&["svlogd"]),
 ];
 
 fn runit() -> Subject {
@@ -68,4 +69,26 @@ fn excluding_each_other(ours: &Subject) {
         assert_eq!(svlogd.wait().code, Some(0));
         fs::remove_file(dir.join("current")).unwrap();
     }
+}
+
+/// "runit skips lines that begin with any other letter, so ours do, and a downgrade still reads the file."
+fn runit_skips_settings_of_ours(ours: &Subject) {
+    let settings = "keep no\ndrop yes\nalert .\nquiet x\ncompress zstd 3\nrotate daily 00:00 local\nmax-age 30d\n\
+        max-total 2g\nformat json ms\nmode 0640\nlimit 1/s burst 1\nforward syslog+udp://127.0.0.1:1 local0.err tag\n\
+        fsync 5\nkill-after 60s\nclean escape\n";
+    let sandbox = Sandbox::new(ours);
+    sandbox.mkdir("log");
+    sandbox.write("log/config", settings);
+    let check = sandbox.run("svlogd", &["--check", "log"]);
+    assert_eq!((check.code, check.stdout.as_str()), (Some(0), ""), "each is a setting of ours");
+    let words = settings.lines();
+    let between: String = ["s100", "n3", "p> ", "-no*"].iter().map(|line| format!("{line}\n")).collect();
+    let mixed: String =
+        words.clone().chain(between.lines()).chain(words).map(|line| format!("{line}\n")).collect();
+    sandbox.write("log/config", mixed);
+    let input = sandbox.write("input", "no 1\nyes 1\nno 2\nyes 2\n");
+    let mut command = sandbox.command(runit().program("svlogd"));
+    let output = sandbox.finish(command.arg("log").stdin(File::open(input).unwrap()));
+    assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(fs::read_to_string(sandbox.join("log/current")).unwrap(), "> yes 1\n> yes 2\n");
 }

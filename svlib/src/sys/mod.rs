@@ -13,4 +13,6 @@ pub mod proctitle;
 pub mod rlimit;
 pub mod signal;
 pub mod startup;
+pub mod timezone;
 pub mod user;
+pub mod wall_timer;

@@ -1,4 +1,4 @@
-//! The nice value.
+//! The nice value, and the same for input and output.
 
 use nix::errno::Errno;
 
@@ -20,4 +20,22 @@ pub fn nice(increment: i32) -> Result<()> {
         return Err(Errno::last()).during("set nice level");
     }
     Ok(())
+}
+
+/// Lets this process read and write only while no other wants the disk (ioprio_set(2), class idle).
+///
+/// # Errors
+///
+/// What ioprio_set(2) reports.
+pub fn idle_io() -> Result<()> {
+    // From linux/ioprio.h, which the C library has no header for.
+    const WHO_PROCESS: libc::c_long = 1;
+    const THIS_PROCESS: libc::c_long = 0;
+    const CLASS_IDLE: libc::c_long = 3;
+    const CLASS_SHIFT: u32 = 13;
+    // SAFETY: ioprio_set(2) takes and returns numbers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, THIS_PROCESS, CLASS_IDLE << CLASS_SHIFT)
+    };
+    Errno::result(result).map(drop).during("set I/O priority")
 }

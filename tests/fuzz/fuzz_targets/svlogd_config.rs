@@ -1,9 +1,10 @@
-//! `config` of a log directory: any bytes are one. A second reading of the same lines changes nothing but the filter,
-//! which has every rule twice.
+//! `config` of a log directory: any bytes are one. A second reading of the same lines changes nothing but the filter and
+//! the servers, of which there are twice as many.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use svlogd::config::Config;
+use svlogd::filter::Rule;
 
 fuzz_target!(|text: &[u8]| {
     let (config, diagnoses) = Config::parse(text);
@@ -12,17 +13,21 @@ fuzz_target!(|text: &[u8]| {
     for diagnosis in &diagnoses {
         let line = lines[diagnosis.line - 1];
         assert!(
-            diagnosis.text.is_empty()
-                || line.windows(diagnosis.text.len()).any(|part| part == diagnosis.text),
-            "{diagnosis:?} shows what is not in the line {line:?}"
+            line[diagnosis.column - 1..].starts_with(&diagnosis.text),
+            "{diagnosis:?} shows what is not there in the line {line:?}"
         );
         assert!(!diagnosis.problem.to_string().is_empty());
     }
-    let rules = lines.iter().filter(|line| matches!(line.first(), Some(b'+' | b'-' | b'e' | b'E')));
-    assert_eq!(config.rules.len(), rules.count());
+    let is_pattern = |line: &[u8]| matches!(line.first(), Some(b'+' | b'-' | b'e' | b'E'));
+    let patterns = config.rules.iter().filter(|rule| is_pattern(lines[rule.line - 1]));
+    assert_eq!(patterns.count(), lines.iter().filter(|line| is_pattern(line)).count());
 
     let (twice, diagnosed_twice) = Config::parse(&[text, b"\n", text].concat());
     assert_eq!(diagnosed_twice.len(), 2 * diagnoses.len());
-    assert_eq!(twice.rules, [&config.rules[..], &config.rules].concat());
-    assert_eq!(Config { rules: Vec::new(), ..twice }, Config { rules: Vec::new(), ..config });
+    let moved = |rule: &Rule| Rule { line: rule.line + lines.len(), ..rule.clone() };
+    let rules: Vec<Rule> = config.rules.iter().cloned().chain(config.rules.iter().map(moved)).collect();
+    assert_eq!(twice.rules, rules);
+    assert_eq!(twice.forward, [&config.forward[..], &config.forward].concat());
+    let rest = |config| Config { rules: Vec::new(), forward: Vec::new(), ..config };
+    assert_eq!(rest(twice), rest(config));
 });

@@ -1,0 +1,72 @@
+//! `svlogd --check DIR…`: what is wrong with the configs of log directories, one line each on standard output.
+//!
+//! ```text
+//! DIR/config:LINE:COLUMN: WHY: TEXT
+//! ```
+//!
+//! Lines and columns, in bytes, count from one. Nothing is locked or changed: svlogd may be running.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use svlib::diag::{Message, one_line};
+
+use crate::config::Config;
+use crate::config_file;
+use crate::directory::Directory;
+use crate::filter::Filter;
+use crate::report::{InDirectory, Report};
+
+/// At least one line of a config is not what its writer meant.
+const FOUND: u8 = 1;
+
+/// A directory or its config could not be read, or the findings not be written.
+const FAILED: u8 = 111;
+
+/// Checks the configs; the exit code is 0 if nothing is wrong, 1 after findings, 111 after a failure.
+pub fn run(directories: &[OsString], report: &Report) -> ExitCode {
+    let (mut found, mut failed) = (false, false);
+    for name in directories {
+        match findings(name) {
+            Ok(lines) => {
+                found |= !lines.is_empty();
+                if let Err(error) = io::stdout().write_all(&lines) {
+                    report.fatal(&("unable to write to standard output: ", &error.to_string()));
+                    return ExitCode::from(FAILED);
+                }
+            }
+            Err(errno) => {
+                failed = true;
+                report.failure("unable to read config", &name.as_os_str(), errno);
+            }
+        }
+    }
+    match (failed, found) {
+        (true, _) => ExitCode::from(FAILED),
+        (false, true) => ExitCode::from(FOUND),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+fn findings(name: &OsStr) -> nix::Result<Vec<u8>> {
+    let directory = Directory::open(name)?;
+    let text = config_file::read(&directory)?.unwrap_or_default();
+    let (config, diagnoses) = Config::parse(&text);
+    let file = InDirectory(name, config_file::NAME);
+    let mut lines = Vec::new();
+    let mut add = |message: &dyn Message| {
+        let mut line = Vec::new();
+        message.append_to(&mut line);
+        lines.extend_from_slice(&one_line(&line));
+    };
+    for found in diagnoses {
+        let (line, column) = (found.line.to_string(), found.column.to_string());
+        let place = (&file, ":", &line, ":", &column);
+        add(&(place, ": ", &found.problem.to_string(), ": ", &found.text));
+    }
+    if let Err(error) = Filter::new(config.rules) {
+        add(&(&file, ": unable to compile expressions: ", &error.to_string()));
+    }
+    Ok(lines)
+}

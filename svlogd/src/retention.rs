@@ -1,0 +1,199 @@
+//! Which old files `max-age` and `max-total` leave.
+//!
+//! What is there already, however much, is brought within these limits; `n` takes away one file for each rotation.
+
+use std::time::Duration;
+
+use svlib::log_name::{LogName, Stage};
+use svlib::tai64n::Tai64n;
+
+/// The limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// How long ago a file may have been rotated, by its name.
+    pub max_age: Option<Duration>,
+    /// How many bytes the old files and `current` may have together.
+    pub max_total: Option<u64>,
+}
+
+/// A file in a log directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldFile {
+    /// Its name.
+    pub name: LogName,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What is to be done, and when it is to be looked at again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruning {
+    /// These go, the oldest first.
+    pub remove: Vec<LogName>,
+    /// At this time the next file will be too old.
+    pub expiry: Option<Tai64n>,
+    /// Once `current` has more than so many bytes, the total is too much, and one of the files can go.
+    pub room: Option<u64>,
+}
+
+impl Retention {
+    /// Whether there is a limit.
+    pub fn is_limited(&self) -> bool {
+        self.max_age.is_some() || self.max_total.is_some()
+    }
+
+    /// What goes of `files`, in any order, beside a `current` of so many bytes; never a file that `is_needed`. A file
+    /// whose name is in the future has no age yet.
+    pub fn prune(
+        &self,
+        files: &mut [OldFile],
+        current: u64,
+        now: Tai64n,
+        is_needed: impl Fn(LogName) -> bool,
+    ) -> Pruning {
+        files.sort_unstable_by_key(|file| file.name);
+        let mut stored = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+        let mut pruning = Pruning::default();
+        for file in files.iter().filter(|file| file.name.stage != Stage::Temporary && !is_needed(file.name)) {
+            let expiry = self.max_age.and_then(|age| later(file.name.time, age));
+            let is_too_much = self.max_total.is_some_and(|limit| stored.saturating_add(current) > limit);
+            if is_too_much || expiry.is_some_and(|expiry| expiry <= now) {
+                pruning.remove.push(file.name);
+                stored = stored.saturating_sub(file.bytes);
+                continue;
+            }
+            pruning.expiry = expiry;
+            pruning.room = self.max_total.map(|limit| limit.saturating_sub(stored));
+            break;
+        }
+        pruning
+    }
+}
+
+/// `None` if it is never so late.
+fn later(time: Tai64n, age: Duration) -> Option<Tai64n> {
+    // The second after, so that a deadline in whole seconds is not a moment early.
+    let seconds = time.seconds.checked_add(age.as_secs())?.checked_add(1)?;
+    Some(Tai64n { seconds, nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(seconds: u64, bytes: u64) -> OldFile {
+        OldFile { name: LogName::new(Tai64n { seconds, nanos: 5 }, Stage::Saved), bytes }
+    }
+
+    fn at(seconds: u64) -> Tai64n {
+        Tai64n { seconds, nanos: 0 }
+    }
+
+    fn aged(seconds: u64) -> Retention {
+        Retention { max_age: Some(Duration::from_secs(seconds)), max_total: None }
+    }
+
+    fn total(bytes: u64) -> Retention {
+        Retention { max_age: None, max_total: Some(bytes) }
+    }
+
+    fn removed(pruning: &Pruning) -> Vec<u64> {
+        pruning.remove.iter().map(|name| name.time.seconds).collect()
+    }
+
+    #[test]
+    fn all_that_are_too_old_go() {
+        let mut files = [file(30, 1), file(10, 1), file(20, 1)];
+        let pruning = aged(100).prune(&mut files, 0, at(125), |_| false);
+        assert_eq!((removed(&pruning), pruning.expiry), (vec![10, 20], Some(at(131))));
+        let pruning = aged(100).prune(&mut files[2..], 0, at(131), |_| false);
+        assert_eq!((removed(&pruning), pruning.expiry), (vec![30], None));
+    }
+
+    #[test]
+    fn a_file_of_the_future_has_no_age() {
+        let pruning = aged(100).prune(&mut [file(1000, 1)], 0, at(10), |_| false);
+        assert_eq!((removed(&pruning), pruning.expiry), (vec![], Some(at(1101))));
+        let pruning = aged(u64::MAX).prune(&mut [file(1000, 1)], 0, at(10), |_| false);
+        assert_eq!((removed(&pruning), pruning.expiry), (vec![], None));
+    }
+
+    #[test]
+    fn the_oldest_make_room_for_the_total() {
+        let mut files = [file(3, 40), file(1, 10), file(2, 30)];
+        let pruning = total(75).prune(&mut files, 5, at(0), |_| false);
+        assert_eq!((removed(&pruning), pruning.room), (vec![1], Some(5)));
+        let pruning = total(75).prune(&mut files[1..], 6, at(0), |_| false);
+        assert_eq!((removed(&pruning), pruning.room), (vec![2], Some(35)));
+        let pruning = total(75).prune(&mut files, 100, at(0), |_| false);
+        assert_eq!((removed(&pruning), pruning.room), (vec![1, 2, 3], None), "current alone is too much");
+    }
+
+    #[test]
+    fn needed_and_temporary_files_count_but_stay() {
+        let temporary = OldFile { name: file(2, 10).name.at(Stage::Temporary), bytes: 10 };
+        let mut files = [file(1, 10), temporary, file(3, 10)];
+        let pruning = total(25).prune(&mut files, 0, at(0), |name| name.time.seconds == 1);
+        assert_eq!((removed(&pruning), pruning.room), (vec![3], None));
+        let pruning = aged(1).prune(&mut files, 0, at(100), |_| true);
+        assert_eq!(pruning, Pruning::default());
+    }
+
+    #[test]
+    fn without_a_limit_nothing_goes() {
+        let retention = Retention::default();
+        assert!(!retention.is_limited());
+        assert_eq!(retention.prune(&mut [file(1, u64::MAX)], 9, at(u64::MAX), |_| false), Pruning::default());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_within_the_limits(
+            files in prop::collection::btree_map(0_u64..100, 0_u64..50, 0..20),
+            max_age in prop::option::of(0_u64..120),
+            max_total in prop::option::of(0_u64..500),
+            current in 0_u64..100,
+            now in 0_u64..200,
+            needed in 0_u64..100,
+        ) {
+            let mut files: Vec<_> = files.into_iter().map(|(seconds, bytes)| file(seconds, bytes)).collect();
+            let retention = Retention { max_age: max_age.map(Duration::from_secs), max_total };
+            let is_needed = |name: LogName| name.time.seconds == needed;
+            let pruning = retention.prune(&mut files, current, at(now), is_needed);
+            prop_assert!(pruning.remove.is_sorted());
+            prop_assert!(!pruning.remove.iter().any(|&name| is_needed(name)));
+            let youngest = pruning.remove.last().copied();
+            let left: Vec<_> =
+                files.iter().filter(|file| is_needed(file.name) || Some(file.name) > youngest).collect();
+            let may_go: Vec<_> = left.iter().filter(|file| !is_needed(file.name)).collect();
+            // Within the limits, or nothing more may go; and at those times it is to be looked at again.
+            let bytes: u64 = left.iter().map(|file| file.bytes).sum();
+            if let Some(oldest) = may_go.first() {
+                if let Some(limit) = max_total {
+                    prop_assert!(bytes + current <= limit);
+                    prop_assert_eq!(pruning.room, Some(limit - bytes));
+                }
+                if let Some(age) = max_age {
+                    prop_assert_eq!(pruning.expiry, Some(at(oldest.name.time.seconds + age + 1)));
+                    prop_assert!(pruning.expiry > Some(at(now)));
+                }
+            } else {
+                prop_assert_eq!((pruning.expiry, pruning.room), (None, None));
+            }
+        }
+
+        #[test]
+        fn no_file_goes_without_need(
+            files in prop::collection::btree_map(0_u64..100, 1_u64..50, 0..20),
+            limit in 0_u64..500,
+        ) {
+            let mut files: Vec<_> = files.into_iter().map(|(seconds, bytes)| file(seconds, bytes)).collect();
+            let count = total(limit).prune(&mut files, 0, at(0), |_| false).remove.len();
+            if count > 0 {
+                let before_the_last: u64 = files[count - 1..].iter().map(|file| file.bytes).sum();
+                prop_assert!(before_the_last > limit);
+            }
+        }
+    }
+}
