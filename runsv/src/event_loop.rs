@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
-use svlib::Result;
 use svlib::command::Command;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
@@ -29,21 +28,17 @@ struct Ready {
     controls: Vec<Role>,
 }
 
-/// Supervises until told to exit.
-///
-/// # Errors
-/// Signals cannot be read.
-pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) -> Result<()> {
+/// Supervises until told to exit. No failure ends it before: the service would be left without a supervisor.
+pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
     let mut next = deliver(pair, executor, pair::Event::Wake);
     while let ControlFlow::Continue(pair) = next {
-        let ready = wait(&pair, executor, signals)?;
+        let ready = wait(&pair, executor, signals);
         next = react(pair, executor, &ready);
     }
-    Ok(())
 }
 
 /// Waits for signals, for commands where they can be acted on, and for what is due.
-fn wait(pair: &Pair, executor: &Executor, signals: &Signals) -> Result<Ready> {
+fn wait(pair: &Pair, executor: &Executor, signals: &Signals) -> Ready {
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     let mut roles = Vec::new();
     for (role, control) in executor.controls().filter(|&(role, _)| !is_busy(pair, role)) {
@@ -58,11 +53,11 @@ fn wait(pair: &Pair, executor: &Executor, signals: &Signals) -> Result<Ready> {
     let is_ready = |fd: &PollFd<'_>| unknown || poll::is_ready(fd);
     let controls = fds[1..].iter().zip(roles).filter(|(fd, _)| is_ready(fd)).map(|(_, role)| role).collect();
     let mut ready = Ready { controls, ..Ready::default() };
-    while let Some(signal) = signals.next()? {
+    while let Ok(Some(signal)) = signals.next() {
         ready.children |= signal == Signal::SIGCHLD;
         ready.terminate |= signal == Signal::SIGTERM;
     }
-    Ok(ready)
+    ready
 }
 
 /// Children first: a command should find the state as it is.

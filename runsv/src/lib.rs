@@ -71,5 +71,6 @@ fn supervise(dir: &Path, diag: Diag) -> Result<(), Failure> {
     let (held_log, log) = log.unzip();
     let mut executor = Executor { diag, service: supervised, log: held_log, pipe };
     memory::trim();
-    Ok(event_loop::run(Pair { service, log }, &mut executor, &signals)?)
+    event_loop::run(Pair { service, log }, &mut executor, &signals);
+    Ok(())
 }

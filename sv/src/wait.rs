@@ -46,6 +46,8 @@ pub struct Waiting {
     check: CheckScript,
     /// Tells when runsv exits.
     runsv: Option<OwnedFd>,
+    /// The status when time was up.
+    late: Option<Status>,
 }
 
 /// Waits until every service has reached its goal, for at most `patience`; reports each when its waiting ends. A service that
@@ -75,13 +77,17 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
                 true
             }
             // Those that are late are told of in the order they were named in.
-            Look::TimedOut(_) if !is_first => true,
+            Look::TimedOut(status) if !is_first => {
+                one.give_up(status, kills, console);
+                true
+            }
             Look::Reached(status) => {
                 one.report(Outcome::Reached, &status, now, console);
                 false
             }
             Look::TimedOut(status) => {
-                one.time_out(&status, kills, now, console);
+                one.report(if kills { Outcome::Killed } else { Outcome::TimedOut }, &status, now, console);
+                one.give_up(status, kills, console);
                 false
             }
             Look::Lost(trouble) => {
@@ -111,10 +117,13 @@ enum Look {
 impl Waiting {
     /// Waits for `service` to reach `goal`.
     pub fn new(service: Service, goal: Goal) -> Self {
-        Self { service, goal, steadiness: None, check: CheckScript::NotAsked, runsv: None }
+        Self { service, goal, steadiness: None, check: CheckScript::NotAsked, runsv: None, late: None }
     }
 
     fn look(&mut self, now: Moment, deadline: Duration, console: &Console) -> Look {
+        if let Some(status) = self.late {
+            return Look::TimedOut(status);
+        }
         if let CheckScript::Running { .. } = self.check {
             // Its answer is next, whatever becomes of runsv.
             self.runsv = None;
@@ -160,11 +169,15 @@ impl Waiting {
         console.print(&outcome_line(outcome, &text));
     }
 
-    fn time_out(&self, status: &Status, kills: bool, now: Moment, console: &mut Console) {
-        self.report(if kills { Outcome::Killed } else { Outcome::TimedOut }, status, now, console);
-        console.count_failure();
-        if kills && let Err(trouble) = self.service.send(&[Command::Kill]) {
-            console.trouble(&self.service, trouble);
+    /// Time is up, and that does not change any more. KILL is sent now, whenever it is told.
+    fn give_up(&mut self, status: Status, kills: bool, console: &mut Console) {
+        // Nothing that happens to runsv is of interest any more.
+        self.runsv = None;
+        if self.late.replace(status).is_none() {
+            console.count_failure();
+            if kills && let Err(trouble) = self.service.send(&[Command::Kill]) {
+                console.trouble(&self.service, trouble);
+            }
         }
     }
 }

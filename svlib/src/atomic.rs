@@ -18,8 +18,10 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut name = OsString::from(path);
     name.push(".new");
     let new = PathBuf::from(name);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new).on("open", &new)?;
+    // Not to wait for a reader should it be a fifo.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NONBLOCK);
+    let mut file = options.open(&new).on("open", &new)?;
     file.write_all(bytes).on("write", &new)?;
     drop(file);
     fs::rename(&new, path).on("rename", &new)

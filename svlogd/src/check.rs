@@ -65,6 +65,9 @@ fn findings(name: &OsStr) -> nix::Result<Vec<u8>> {
         let place = (&file, ":", &line, ":", &column);
         add(&(place, ": ", &found.problem.to_string(), ": ", &found.text));
     }
+    for word in config.without_effect() {
+        add(&(&file, ": not supported by this version: ", word));
+    }
     if let Err(error) = Filter::new(config.rules) {
         add(&(&file, ": unable to compile expressions: ", &error.to_string()));
     }

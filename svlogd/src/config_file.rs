@@ -35,5 +35,8 @@ pub fn parse(directory: &Directory, text: &[u8], report: &Report) -> Config {
         let place = (InDirectory(directory.name(), NAME), ":", &line);
         report.warning(&(place, ": ", &problem, ": ", &found.text));
     }
+    for word in config.without_effect() {
+        report.warning(&(InDirectory(directory.name(), NAME), ": not supported by this version: ", word));
+    }
     config
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use svlib::log_name::{LogName, Stage};
+use svlib::log_name::{LogName, Packing, Stage};
 use svlib::tai64n::Tai64n;
 
 use crate::permissions::Permissions;
@@ -118,7 +118,9 @@ impl Directory {
         let mut directory = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut names = Vec::new();
         for entry in directory.iter() {
-            names.extend(LogName::parse(entry?.file_name().to_bytes()));
+            // What an operator has packed is the operator's: runit counts and deletes only its own names too.
+            let name = LogName::parse(entry?.file_name().to_bytes());
+            names.extend(name.filter(|name| name.packing == Packing::Plain));
         }
         Ok(names)
     }

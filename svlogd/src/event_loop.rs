@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::geteuid;
 use svlib::error::{Result, errno};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::wall_timer::WallTimer;
-use svlib::sys::{clock, fd, process, startup};
+use svlib::sys::{clock, fd, memory, process, startup};
 
 use crate::cli::Request;
 use crate::format::{STAMP_LENGTH, Stamper};
@@ -32,6 +33,12 @@ const BUSY_PIPE_SIZE: i32 = 1 << 20;
 
 /// After TERM, the end of the line that is being read is waited for so long.
 const LINE_END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A read of so much takes memory that is worth giving back.
+const MUCH: usize = 16 << 10;
+
+/// How long there is little input until the memory of a busy time is given back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 const FAILED: u8 = 111;
 
@@ -59,6 +66,8 @@ struct Logger {
     timer: Option<WallTimer>,
     timer_failed: bool,
     may_enlarge_pipe: bool,
+    /// When the memory of a busy time is given back, on the monotonic clock, unless there is more input by then.
+    rest: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,6 +108,7 @@ impl Logger {
             timer: None,
             timer_failed: false,
             may_enlarge_pipe: true,
+            rest: None,
             report,
         };
         // What other processes read from the same open file, they have to be ready to find empty too: as with runit.
@@ -151,6 +161,9 @@ impl Logger {
             self.close_input();
         }
         self.tell_suppressed(now);
+        if self.rest.take_if(|time| *time <= now).is_some() {
+            self.rest();
+        }
         loop {
             for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
                 log.writer.tend(now, &self.report);
@@ -181,6 +194,12 @@ impl Logger {
         })
     }
 
+    fn rest(&mut self) {
+        memory::release(&mut self.buffer[self.filled..]);
+        self.logs().for_each(|log| log.writer.shrink());
+        memory::trim();
+    }
+
     /// Waits for a signal, for input if all directories can take it, and for the next deadline.
     fn wait(&mut self, now: Duration) -> Result<(bool, bool)> {
         let held = self.logs().any(|log| log.writer.is_held());
@@ -188,11 +207,13 @@ impl Logger {
             Input::LastLine(until) => Some(until),
             Input::Open | Input::Closed => None,
         };
+        let rest = self.rest;
         let deadline = self
             .logs()
             .flat_map(|log| [log.writer.deadline(), log.suppression_due()])
             .flatten()
             .chain(last_line)
+            .chain(rest)
             .min();
         let stdin = io::stdin();
         let mut fds = [
@@ -301,7 +322,11 @@ impl Logger {
             Ok(count) => {
                 self.filled += count;
                 self.process();
-                if count >= PIPE_SIZE && std::mem::take(&mut self.may_enlarge_pipe) {
+                if count >= MUCH {
+                    self.rest = Some(clock::now().monotonic.saturating_add(REST_AFTER));
+                }
+                if count >= PIPE_SIZE && std::mem::take(&mut self.may_enlarge_pipe) && geteuid().is_root() {
+                    // Of other users, all pipes together are limited (pipe(7)): theirs are not ours to use up.
                     // It may be no pipe, or there may be a limit: all goes well without, if not as fast.
                     let _ = fcntl(io::stdin(), FcntlArg::F_SETPIPE_SZ(BUSY_PIPE_SIZE));
                 }

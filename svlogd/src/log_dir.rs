@@ -109,10 +109,6 @@ impl LogDir {
                 return None;
             }
         };
-        let Remains { running, selected, unwritten, line, is_mid_line, limiter } = std::mem::take(remains);
-        if let Some(rewriter) = &mut rewriter {
-            rewriter.go_on(line);
-        }
         let policy = Policy {
             size: config.size,
             line_limit: line_limit as u64,
@@ -121,10 +117,21 @@ impl LogDir {
             keep_min: config.keep_min,
         };
         let age = Age::new(config.age, clock::now().monotonic);
-        let processor = Processor::new(config.processor, running);
-        let mut writer = Writer::open(directory, policy, age, processor, unwritten, report)
-            .map_err(|found| failure(found.what, found.errno))
-            .ok()?;
+        let processor = Processor::new(config.processor, remains.running.take());
+        let unwritten = std::mem::take(&mut remains.unwritten);
+        let mut writer = match Writer::open(directory, policy, age, processor, unwritten, report) {
+            Ok(writer) => writer,
+            Err(unopened) => {
+                let (found, processor, unwritten) = *unopened;
+                failure(found.what, found.errno);
+                (remains.running, remains.unwritten) = (processor.into_running(), unwritten);
+                return None;
+            }
+        };
+        let Remains { selected, line, is_mid_line, limiter, .. } = std::mem::take(remains);
+        if let Some(rewriter) = &mut rewriter {
+            rewriter.go_on(line);
+        }
         let retention = Retention { max_age: config.max_age, max_total: config.max_total };
         writer.set_terms(
             Terms { clock_rotation: config.clock_rotation, retention, fsync: config.fsync },

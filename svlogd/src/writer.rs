@@ -97,7 +97,7 @@ impl Writer {
     /// A writer that first writes what is `unwritten`.
     ///
     /// # Errors
-    /// `current` cannot be opened, and waiting would not help.
+    /// `current` cannot be opened, and waiting would not help. The processor and what is unwritten come back.
     pub fn open(
         directory: Directory,
         policy: Policy,
@@ -105,8 +105,11 @@ impl Writer {
         processor: Processor,
         unwritten: Vec<u8>,
         report: &Report,
-    ) -> Result<Self, Failure> {
-        let (current, found) = Current::find(&directory)?;
+    ) -> Result<Self, Box<(Failure, Processor, Vec<u8>)>> {
+        let (current, found) = match Current::find(&directory) {
+            Ok(found) => found,
+            Err(failure) => return Err(Box::new((failure, processor, unwritten))),
+        };
         let mut writer = Self {
             directory,
             current,
@@ -132,7 +135,7 @@ impl Writer {
         match writer.current.open(&writer.directory) {
             Ok(_) => {}
             Err(failure) if is_shortage(failure.errno) => writer.pause(failure.into(), report),
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(Box::new((failure, writer.processor, writer.gathered))),
         }
         let verb = if found == Found::Clean { "append: " } else { "new: " };
         report.info(&(verb, InDirectory(writer.directory.name(), "current")));
@@ -186,6 +189,11 @@ impl Writer {
             gathered.drain(..written);
             self.gathered = gathered;
         }
+    }
+
+    /// Gives back the memory that busier times have taken.
+    pub fn shrink(&mut self) {
+        self.gathered.shrink_to_fit();
     }
 
     /// Whether nothing is gathered.

@@ -36,7 +36,10 @@ impl Lock {
 }
 
 fn lock(path: &Path, kind: FlockArg) -> Result<Lock> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).on("open", path)?;
+    // Not to wait for a reader should it be a fifo.
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
+    let mut file = options.open(path).on("open", path)?;
     loop {
         match Flock::lock(file, kind) {
             Ok(lock) => return Ok(Lock(lock)),

@@ -10,3 +10,32 @@ pub fn trim() {
         libc::malloc_trim(0);
     }
 }
+
+/// Gives the memory behind the inner pages of `buffer` back to the system (madvise(2)); they are zeros afterwards, or what
+/// they were, and cost nothing until they are used again.
+pub fn release(buffer: &mut [u8]) {
+    let skip = buffer.as_ptr().align_offset(PAGE);
+    let Some(inner) = buffer.get_mut(skip..) else { return };
+    let length = inner.len() / PAGE * PAGE;
+    // SAFETY: the pages belong to the buffer alone, and any bytes are valid for it.
+    unsafe { libc::madvise(inner.as_mut_ptr().cast(), length, libc::MADV_DONTNEED) };
+}
+
+/// A multiple of the size of a page on every Linux but those with the largest pages, where nothing is given back.
+const PAGE: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_memory_is_zeros_or_unchanged_and_usable() {
+        for length in [0, 1, 4096, 100_000, 1 << 20] {
+            let mut buffer = vec![7; length];
+            release(&mut buffer);
+            assert!(buffer.iter().all(|&byte| byte == 0 || byte == 7));
+            buffer.fill(9);
+            assert!(buffer.iter().all(|&byte| byte == 9));
+        }
+    }
+}
