@@ -138,6 +138,8 @@ fn full_disk_below_supervise(subject: &Subject) {
     let mut service = sandbox.service("web").supervise();
     let first = service.wait_run();
     service.wait_stat("run");
+    // It is published as soon as it runs; what it does comes later.
+    service.wait_events(1);
     disk.fill();
     service.command("k");
     let second = service.wait_events(2)[1].parse::<u32>().unwrap();
