@@ -7,28 +7,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use svlib::error::{Result, errno};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::wall_timer::WallTimer;
-use svlib::sys::{clock, fd, process, startup};
+use svlib::sys::{clock, process, startup};
 
 use crate::cli::Request;
+use crate::counters::Counters;
 use crate::format::{STAMP_LENGTH, Stamper};
+use crate::input::{Got, Input};
 use crate::log_dir::{LogDir, Remains};
 use crate::report::Report;
 use crate::split::Splitter;
-
-/// The least that is read at once, if there is so much. Memory of this size comes from the kernel, which provides only
-/// what is used of it.
-const READ_SIZE: usize = 128 << 10;
-
-/// What a pipe holds by default (pipe(7)): a read of this much means that its writer is waiting.
-const PIPE_SIZE: usize = 64 << 10;
-
-/// What the pipe of a busy writer is enlarged to, so that it can go on while `current` is synced.
-const BUSY_PIPE_SIZE: i32 = 1 << 20;
 
 /// After TERM, the end of the line that is being read is waited for so long.
 const LINE_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,9 +39,7 @@ struct Logger {
     report: Report,
     signals: Signals,
     input: Input,
-    buffer: Vec<u8>,
-    /// So many bytes of the buffer are the beginning of a line.
-    filled: usize,
+    reading: Reading,
     splitter: Splitter,
     stamper: Option<Stamper>,
     line_limit: usize,
@@ -58,11 +47,12 @@ struct Logger {
     /// What the wall clock asks for; `None` until it asks for something.
     timer: Option<WallTimer>,
     timer_failed: bool,
-    may_enlarge_pipe: bool,
+    /// What is not counted by a directory.
+    counters: Counters,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
+enum Reading {
     Open,
     /// Only the line that has begun is read to its end, until this time on the monotonic clock.
     LastLine(Duration),
@@ -82,27 +72,25 @@ impl Logger {
             report.fatal(message);
             ExitCode::from(FAILED)
         };
-        let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGCHLD];
+        let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGUSR1];
         let signals = Signals::block(&signals).map_err(|error| fatal(&error))?;
-        let buffer = request.buffer_size.max(READ_SIZE).checked_add(request.line_limit).and_then(allocate);
-        let buffer = buffer.ok_or_else(|| fatal(&"out of memory."))?;
+        let is_changed = request.replacement.is_some();
+        let input = Input::new(io::stdin(), request.buffer_size, request.line_limit, is_changed);
+        let input = input.ok_or_else(|| fatal(&"out of memory."))?;
         let slot = |name| Slot { name, log: None, remains: Remains::default() };
         let mut logger = Self {
             signals,
-            input: Input::Open,
-            buffer,
-            filled: 0,
+            input,
+            reading: Reading::Open,
             splitter: Splitter::new(request.line_limit, request.replacement),
             stamper: request.style.map(|style| Stamper::new(style, svlib::sys::timezone::offset_at)),
             line_limit: request.line_limit,
             slots: request.directories.into_iter().map(slot).collect(),
             timer: None,
             timer_failed: false,
-            may_enlarge_pipe: true,
+            counters: Counters::default(),
             report,
         };
-        // What other processes read from the same open file, they have to be ready to find empty too: as with runit.
-        let _ = fd::set_nonblocking(io::stdin(), true);
         if startup::closed().any(|fd| fd == 0) {
             logger.report.warning(&("unable to read standard input: ", Errno::EBADF.desc()));
         }
@@ -114,7 +102,7 @@ impl Logger {
         loop {
             let now = clock::now().monotonic;
             self.tend(now);
-            if self.input == Input::Closed && self.logs().all(|log| log.writer.is_finished()) {
+            if self.reading == Reading::Closed && self.logs().all(|log| log.writer.is_finished()) {
                 break;
             }
             match self.wait(now) {
@@ -145,7 +133,7 @@ impl Logger {
     }
 
     fn tend(&mut self, now: Duration) {
-        if let Input::LastLine(until) = self.input
+        if let Reading::LastLine(until) = self.reading
             && (until <= now || !self.splitter.is_mid_line())
         {
             self.close_input();
@@ -163,6 +151,7 @@ impl Logger {
                 log.writer.tend_wall(wall, &self.report);
             }
         }
+        self.settle();
     }
 
     /// Sets the timer to what the wall clock asks for next. Whether it was not set to that: then the wall clock is to be
@@ -184,9 +173,9 @@ impl Logger {
     /// Waits for a signal, for input if all directories can take it, and for the next deadline.
     fn wait(&mut self, now: Duration) -> Result<(bool, bool)> {
         let held = self.logs().any(|log| log.writer.is_held());
-        let last_line = match self.input {
-            Input::LastLine(until) => Some(until),
-            Input::Open | Input::Closed => None,
+        let last_line = match self.reading {
+            Reading::LastLine(until) => Some(until),
+            Reading::Open | Reading::Closed => None,
         };
         let deadline = self
             .logs()
@@ -194,16 +183,15 @@ impl Logger {
             .flatten()
             .chain(last_line)
             .min();
-        let stdin = io::stdin();
         let mut fds = [
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             match &self.timer {
                 Some(timer) => PollFd::new(timer.as_fd(), PollFlags::POLLIN),
                 None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
             },
-            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.input.readable(), PollFlags::POLLIN),
         ];
-        let count = if held || self.input == Input::Closed { 2 } else { 3 };
+        let count = if held || self.reading == Reading::Closed { 2 } else { 3 };
         let fds = &mut fds[..count];
         svlib::Context::during(poll::wait(fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
         let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
@@ -219,8 +207,9 @@ impl Logger {
             match signal {
                 Signal::SIGTERM => {
                     self.report.info(&"sigterm received.");
-                    if self.input == Input::Open {
-                        self.input = Input::LastLine(clock::now().monotonic.saturating_add(LINE_END_TIMEOUT));
+                    if self.reading == Reading::Open {
+                        self.reading =
+                            Reading::LastLine(clock::now().monotonic.saturating_add(LINE_END_TIMEOUT));
                     }
                 }
                 Signal::SIGALRM => {
@@ -236,6 +225,7 @@ impl Logger {
                     self.report.info(&"sigchild received.");
                     self.reap();
                 }
+                Signal::SIGUSR1 => self.tell_counters(),
                 _ => {}
             }
         }
@@ -276,7 +266,7 @@ impl Logger {
                 let bytes = slot.remains.unwritten().to_string();
                 self.report.warning(&(&bytes, " bytes are not written: ", &slot.name));
             }
-            if self.input == Input::Closed
+            if self.reading == Reading::Closed
                 && let Some(log) = &mut slot.log
             {
                 log.writer.end();
@@ -290,23 +280,17 @@ impl Logger {
     }
 
     fn read(&mut self) {
-        // The last byte is kept for the newline of an unfinished last line.
-        let mut room = self.filled..self.buffer.len() - 1;
-        if matches!(self.input, Input::LastLine(_)) {
-            // What comes after the line is for whoever reads next.
-            room.end = room.start + 1;
-        }
-        match fd::read(io::stdin(), &mut self.buffer[room]) {
-            Ok(0) => self.close_input(),
-            Ok(count) => {
-                self.filled += count;
+        // What comes after the last line is for whoever reads next.
+        let most = if matches!(self.reading, Reading::LastLine(_)) { 1 } else { usize::MAX };
+        match self.input.read(most) {
+            Ok(Got::Bytes(count)) => {
+                self.counters.bytes += count as u64;
                 self.process();
-                if count >= PIPE_SIZE && std::mem::take(&mut self.may_enlarge_pipe) {
-                    // It may be no pipe, or there may be a limit: all goes well without, if not as fast.
-                    let _ = fcntl(io::stdin(), FcntlArg::F_SETPIPE_SZ(BUSY_PIPE_SIZE));
-                }
+                self.settle();
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(Got::Nothing) => {}
+            Ok(Got::End) => self.close_input(),
+            Ok(Got::Rival) => self.yield_to_rival(),
             Err(error) => {
                 self.report.warning(&("unable to read standard input: ", errno(&error).desc()));
                 self.close_input();
@@ -316,28 +300,28 @@ impl Logger {
 
     /// Reads no more; a line that has begun is ended.
     fn close_input(&mut self) {
-        self.input = Input::Closed;
+        self.reading = Reading::Closed;
         if self.splitter.is_mid_line() {
-            self.buffer[self.filled] = b'\n';
-            self.filled += 1;
+            self.input.end_line();
             self.process();
         }
         self.tell_suppressed(Duration::MAX);
         self.logs().for_each(|log| log.writer.end());
+        self.settle();
     }
 
     /// Gives the lines in the buffer to the directories; the beginning of a line stays.
     fn process(&mut self) {
-        let Self { report, buffer, splitter, stamper, slots, .. } = self;
-        let buffer = &mut buffer[..self.filled];
+        let Self { report, input, splitter, stamper, slots, counters, .. } = self;
+        let (buffer, mut taken) = input.untaken();
         let mut stamp = [0; STAMP_LENGTH];
-        let mut taken = 0;
         while let Some(piece) = splitter.next(buffer, taken) {
             taken = piece.with_newline().end;
-            if let Some(stamper) = stamper
-                && piece.first
-            {
-                stamp.copy_from_slice(stamper.stamp(clock::wall()));
+            if piece.first {
+                counters.lines += 1;
+                if let Some(stamper) = stamper {
+                    stamp.copy_from_slice(stamper.stamp(clock::wall()));
+                }
             }
             let stamp = if stamper.is_some() { &stamp[..] } else { &[] };
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
@@ -347,13 +331,35 @@ impl Logger {
         for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
             log.finish(buffer, report);
         }
-        buffer.copy_within(taken.., 0);
-        self.filled -= taken;
+        input.set_taken(taken);
     }
-}
 
-/// Zeroed memory, which the kernel provides as it is used; `None` if there is not so much.
-fn allocate(size: usize) -> Option<Vec<u8>> {
-    Vec::<u8>::new().try_reserve_exact(size).ok()?;
-    Some(vec![0; size])
+    /// Lets go of the lines that all directories have written.
+    fn settle(&mut self) {
+        if self.input.is_owing()
+            && !self.logs().any(|log| log.writer.is_held())
+            && self.input.settle() == Got::Rival
+        {
+            self.yield_to_rival();
+        }
+    }
+
+    /// Goes on with what came in place of what was seen.
+    fn yield_to_rival(&mut self) {
+        self.report.warning(&"another process reads from standard input too: lines are shared with it.");
+        self.splitter.forget_beginning();
+        self.process();
+        self.settle();
+    }
+
+    fn tell_counters(&mut self) {
+        let mut sum = self.counters;
+        for slot in &self.slots {
+            sum += slot.remains.counters;
+            if let Some(log) = &slot.log {
+                sum += log.counters();
+            }
+        }
+        self.report.counters(&sum.to_string().as_str());
+    }
 }

@@ -13,6 +13,7 @@ use svlib::sys::{clock, timezone};
 use crate::config::Config;
 use crate::config::setting::FormatKind;
 use crate::config_file;
+use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
@@ -41,6 +42,7 @@ pub struct LogDir {
     line_limit: usize,
     udp: Option<Udp>,
     udp_only: bool,
+    counters: Counters,
     stamping: Stamping,
     rewriter: Option<Box<Rewriter>>,
     limiter: Option<Limiter>,
@@ -68,6 +70,8 @@ pub struct Remains {
     running: Option<Running>,
     selected: bool,
     unwritten: Vec<u8>,
+    /// What it counted while it was open.
+    pub counters: Counters,
     line: Line,
     is_mid_line: bool,
     limiter: Option<Limiter>,
@@ -109,7 +113,8 @@ impl LogDir {
                 return None;
             }
         };
-        let Remains { running, selected, unwritten, line, is_mid_line, limiter } = std::mem::take(remains);
+        let Remains { running, selected, unwritten, counters, line, is_mid_line, limiter } =
+            std::mem::take(remains);
         if let Some(rewriter) = &mut rewriter {
             rewriter.go_on(line);
         }
@@ -142,6 +147,7 @@ impl LogDir {
             line_limit,
             udp: config.udp.map(Udp::new),
             udp_only: config.udp_only,
+            counters,
             selected,
             run: 0..0,
         })
@@ -224,6 +230,7 @@ impl LogDir {
 
     /// Closes the directory; `current` counts as cleanly closed.
     pub fn close(mut self, report: &Report) -> Remains {
+        let counters = self.counters();
         let line = match self.rewriter {
             Some(rewriter) if self.is_mid_line => rewriter.break_off(self.writer.gathered()),
             _ => Line::default(),
@@ -234,16 +241,31 @@ impl LogDir {
             running: processor.into_running(),
             selected: self.selected,
             unwritten,
+            counters,
             line,
             is_mid_line: self.is_mid_line,
             limiter: self.limiter,
         }
     }
 
+    /// What was counted for the directory since svlogd began.
+    pub fn counters(&self) -> Counters {
+        let mut sum = self.counters;
+        sum += self.writer.counters;
+        sum
+    }
+
     fn begin_line(&mut self, buffer: &[u8], text: &[u8], stamp: &[u8]) {
         let verdict = self.filter.verdict(text);
         self.selected = verdict.select
             && self.limiter.as_mut().is_none_or(|limiter| limiter.admits(clock::now().monotonic));
+        if self.selected {
+            self.counters.selected += 1;
+        } else if verdict.select {
+            self.counters.suppressed += 1;
+        } else {
+            self.counters.dropped += 1;
+        }
         let sends = self.selected && self.udp.is_some();
         if verdict.alert || sends {
             let line = self.message(text, stamp);

@@ -37,6 +37,11 @@ impl Report {
         self.diag.line("pausing", message);
     }
 
+    /// What USR1 asks for.
+    pub fn counters(&self, message: &dyn Message) {
+        self.diag.line("counters", message);
+    }
+
     /// What `-v` asks for.
     pub fn info(&self, message: &dyn Message) {
         if self.verbose {

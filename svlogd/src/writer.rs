@@ -13,6 +13,7 @@ use svlib::sys::{clock, timezone};
 use svlib::tai64n::Tai64n;
 
 use crate::config::setting::{ClockRotation, Zone};
+use crate::counters::Counters;
 use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
 use crate::policy::{Age, Policy, Surplus, SyncDelay};
@@ -39,6 +40,8 @@ pub struct Terms {
 
 /// The files of one log directory.
 pub struct Writer {
+    /// What happened to the files since they were opened.
+    pub counters: Counters,
     directory: Directory,
     current: Current,
     policy: Policy,
@@ -108,6 +111,7 @@ impl Writer {
     ) -> Result<Self, Failure> {
         let (current, found) = Current::find(&directory)?;
         let mut writer = Self {
+            counters: Counters::default(),
             directory,
             current,
             policy,

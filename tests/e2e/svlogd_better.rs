@@ -2,16 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
-use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
+use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for, within};
 
 pub(crate) const CASES: &[Case] = &[
     case!(line_that_term_interrupts_is_written),
@@ -52,18 +50,24 @@ impl Logger {
         Self { svlogd, input, output }
     }
 
-    fn is_drained(&self) -> bool {
-        poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 0
+    /// Whether the process waits without anything that would make it go on: for a while it is not woken.
+    fn is_quiet(&self) -> bool {
+        let switches = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.svlogd.pid())).unwrap();
+            status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap().to_owned()
+        };
+        let before = switches();
+        !within(Duration::from_millis(200), || switches() != before)
     }
 
     fn write(&mut self, text: &str) {
         self.input.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Writes the beginning of a line, and TERM when svlogd has read it.
+    /// Writes the beginning of a line, and TERM when svlogd has seen it: in the pipe, where it leaves it.
     fn term_in(&mut self, beginning: &str) {
         self.write(beginning);
-        eventually("the beginning is read", || self.is_drained().then_some(()));
+        eventually("the beginning is seen", || self.is_quiet().then_some(()));
         self.svlogd.signal(Signal::SIGTERM);
         eventually("TERM is seen", || self.svlogd.stderr().contains("sigterm received").then_some(()));
     }
@@ -180,7 +184,7 @@ fn full_disk_is_waited_out(subject: &Subject) {
     );
 }
 
-fn failing(sandbox: &Sandbox) -> (svkit_tests::Running, std::process::ChildStdin) {
+fn failing(sandbox: &Sandbox) -> (Running, std::process::ChildStdin) {
     sandbox.write("log/config", "s100\nn0\n!echo x >>../tries; exit 1\n");
     let mut command = sandbox.command("svlogd");
     let mut svlogd = sandbox.start(command.args(["-l", "20", "-b", "40", "log"]).stdin(Stdio::piped()));
@@ -221,7 +225,7 @@ fn processor_killed_by_a_signal_has_failed(subject: &Subject) {
         .write("log/config", "s20\n!echo x >>../tries; [ $(grep -c x ../tries) -ge 2 ] || kill -9 $$; cat\n");
     let input = sandbox.write("input", "line number 1\n");
     let mut command = sandbox.command("svlogd");
-    command.args(["-l", "10", "-b", "20", "log"]).stdin(fs::File::open(input).unwrap());
+    command.args(["-l", "10", "-b", "20", "log"]).stdin(File::open(input).unwrap());
     let output = sandbox.finish(&mut command);
     assert_eq!(output.code, Some(0));
     assert!(output.stderr.contains("processor failed"), "{output:?}");
@@ -241,7 +245,7 @@ fn unknown_config_lines_are_warned_about(subject: &Subject) {
     sandbox.write("log/config", "pweb: \nzebra\n");
     let input = sandbox.write("input", "one\n");
     let mut command = sandbox.command("svlogd");
-    let output = sandbox.finish(command.arg("log").stdin(fs::File::open(input).unwrap()));
+    let output = sandbox.finish(command.arg("log").stdin(File::open(input).unwrap()));
     assert_eq!(output.code, Some(0));
     let warnings: Vec<_> = output.stderr.lines().collect();
     assert!(warnings.len() == 1 && warnings[0].starts_with("svlogd: warning: "), "{output:?}");
