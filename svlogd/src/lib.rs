@@ -27,6 +27,7 @@ pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod forward;
 pub mod input;
 pub mod json;
 pub mod limit;
@@ -36,6 +37,7 @@ pub mod policy;
 pub mod processor;
 pub mod report;
 pub mod retention;
+pub mod rfc5424;
 pub mod rewrite;
 pub mod schedule;
 pub mod service;
@@ -45,6 +47,9 @@ pub mod writer;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if let Some(found) = forward::resolve::run(std::env::args_os()) {
+        return ExitCode::from(u8::from(!found));
+    }
     match cli::parse(std::env::args_os()) {
         Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();
