@@ -11,11 +11,13 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
-use svkit_tests::{Case, Sandbox, Subject, case, eventually};
+use svkit_tests::{Case, Disk, Sandbox, Subject, case, eventually};
 
 pub(crate) const CASES: &[Case] = &[
     case!(killed_over_and_over_it_loses_no_line).patient(),
     case!(two_on_one_pipe_lose_no_line).patient(),
+    case!(hangups_over_and_over_lose_no_line).patient(),
+    case!(disk_filled_and_freed_loses_no_line).root().patient(),
     case!(failing_processor_loses_no_line).patient(),
     case!(usr1_tells_the_counters),
 ];
@@ -120,6 +122,52 @@ fn two_on_one_pipe_lose_no_line(subject: &Subject) {
         dirs.iter().flat_map(|dir| files(dir)).map(|file| fs::read_to_string(file).unwrap()).collect();
     let missing = (0..5000).find(|number| !written.contains(&format!("{number:07} a line")));
     assert_eq!(missing, None);
+}
+
+fn hangups_over_and_over_lose_no_line(subject: &Subject) {
+    const TOTAL: usize = 30_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns5000\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-l", "200", "log"]).stdin(Stdio::piped()));
+    let input = svlogd.stdin();
+    let writer = thread::spawn(move || write_unevenly(input, &numbered(0..TOTAL), Duration::from_millis(1)));
+    while !writer.is_finished() {
+        svlogd.signal(Signal::SIGHUP);
+        svlogd.signal(Signal::SIGALRM);
+    }
+    writer.join().unwrap();
+    assert_eq!(svlogd.wait().code, Some(0));
+    let counts = count(&[&dir]);
+    assert_complete(&counts, TOTAL);
+    assert!(counts.values().all(|count| *count == 1), "a line is there twice");
+}
+
+/// A small disk, full more often than not, and svlogd killed once on it: what it held back is still in the pipe.
+fn disk_filled_and_freed_loses_no_line(subject: &Subject) {
+    const TOTAL: usize = 6_000;
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 2048);
+    let dir = sandbox.mkdir("disk/log");
+    sandbox.write("disk/log/config", "n0\ns50000\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-l", "200", "disk/log"]).stdin(Stdio::piped()));
+    let input = svlogd.stdin();
+    let writer = thread::spawn(move || write_unevenly(input, &numbered(0..TOTAL), Duration::from_millis(10)));
+    for round in 1..=4 {
+        disk.fill();
+        eventually("it pauses, or all is written", || {
+            let pauses = svlogd.stderr().matches("pausing: ").count();
+            (pauses >= round || writer.is_finished()).then_some(())
+        });
+        disk.free();
+    }
+    writer.join().unwrap();
+    assert_eq!(svlogd.wait().code, Some(0));
+    let counts = count(&[&dir]);
+    assert_complete(&counts, TOTAL);
+    assert!(counts.values().all(|count| *count == 1), "a line is there twice");
 }
 
 /// Every second try fails, some by a signal.
