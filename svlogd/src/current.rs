@@ -111,6 +111,14 @@ impl Current {
         Ok(written)
     }
 
+    /// Makes the file an old one, `@….u`, that is to be [sealed](crate::seal). The next one is not open yet.
+    ///
+    /// # Errors
+    /// The step that failed; the next call begins again.
+    pub fn set_aside(&mut self, directory: &Directory, report: &Report) -> Result<LogName, Failure> {
+        self.rename(directory, Stage::Unprocessed, Stage::Saved, report)
+    }
+
     /// Makes the file an old one, safely on disk. The next one is not open yet.
     ///
     /// # Errors
@@ -124,12 +132,7 @@ impl Current {
         let file = self.open(directory)?;
         fsync(file).map_err(failed("unable to fsync current logfile"))?;
         fchmod(file, CLOSED_MODE).map_err(failed("unable to set mode of current"))?;
-        let name = unused_name(directory, stage)?;
-        let (text, size) = (name.to_string(), self.size.to_string());
-        report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
-        directory.rename(NAME, &text).map_err(failed("unable to rename current"))?;
-        *self = Self { file: None, size: 0 };
-        Ok(name)
+        self.rename(directory, stage, stage, report)
     }
 
     /// Closes the file. It counts as cleanly closed only once it is on disk.
@@ -140,6 +143,22 @@ impl Current {
         let Some(file) = self.file else { return Ok(()) };
         fsync(&file).map_err(failed("unable to fsync current logfile"))?;
         fchmod(&file, CLOSED_MODE).map_err(failed("unable to set mode of current"))
+    }
+
+    /// Gives it the name of an old file at this stage; the one it will have is told.
+    fn rename(
+        &mut self,
+        directory: &Directory,
+        stage: Stage,
+        told: Stage,
+        report: &Report,
+    ) -> Result<LogName, Failure> {
+        let name = unused_name(directory, stage)?;
+        let (text, size) = (name.at(told).to_string(), self.size.to_string());
+        report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
+        directory.rename(NAME, name.to_string()).map_err(failed("unable to rename current"))?;
+        *self = Self { file: None, size: 0 };
+        Ok(name)
     }
 }
 

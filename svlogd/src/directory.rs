@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use svlib::log_name::{LogName, Stage};
+use svlib::log_name::{LogName, Packing, Stage};
 use svlib::tai64n::Tai64n;
 
 /// An open log directory.
@@ -26,6 +26,15 @@ impl Directory {
     pub fn open(name: &OsStr) -> nix::Result<Self> {
         let fd = open(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         Ok(Self { fd, name: name.to_owned() })
+    }
+
+    /// Opens the working directory, which others know as `name`.
+    ///
+    /// # Errors
+    /// What open(2) reports.
+    pub fn working(name: &OsStr) -> nix::Result<Self> {
+        let directory = Self::open(OsStr::new("."))?;
+        Ok(Self { name: name.to_owned(), ..directory })
     }
 
     /// The name it was opened by, for messages.
@@ -107,8 +116,10 @@ impl Directory {
         let mut name = LogName::new(time, stage);
         loop {
             let mut used = false;
-            for stage in [Stage::Saved, Stage::Temporary, Stage::Unprocessed] {
-                match self.stat(name.at(stage).to_string()) {
+            let packed = [Packing::Gzip, Packing::Zstd].map(|packing| name.at(Stage::Saved).packed(packing));
+            let plain = [Stage::Saved, Stage::Temporary, Stage::Unprocessed].map(|stage| name.at(stage));
+            for other in plain.into_iter().chain(packed) {
+                match self.stat(other.to_string()) {
                     Ok(_) => used = true,
                     Err(Errno::ENOENT) => {}
                     Err(errno) => return Err(errno),

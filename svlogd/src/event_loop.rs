@@ -186,7 +186,6 @@ impl Logger {
                     self.open_directories()?;
                 }
                 Signal::SIGCHLD => {
-                    self.report.info(&"sigchild received.");
                     self.reap();
                 }
                 _ => {}

@@ -17,6 +17,7 @@ use report::Report;
 pub mod check;
 pub mod clean;
 pub mod cli;
+pub mod compress;
 pub mod config;
 pub mod config_file;
 pub mod current;
@@ -26,6 +27,7 @@ pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod helper;
 pub mod json;
 pub mod limit;
 pub mod log_dir;
@@ -35,6 +37,7 @@ pub mod report;
 pub mod retention;
 pub mod rewrite;
 pub mod schedule;
+pub mod seal;
 pub mod service;
 pub mod split;
 pub mod udp;
@@ -42,6 +45,9 @@ pub mod writer;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = helper::run(std::env::args_os()) {
+        return code;
+    }
     match cli::parse(std::env::args_os()) {
         Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();

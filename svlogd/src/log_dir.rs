@@ -14,11 +14,10 @@ use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::policy::{Age, Policy};
-use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
 use crate::split::Piece;
 use crate::udp::Udp;
-use crate::writer::Writer;
+use crate::writer::{Afterwards, Left, Writer};
 
 /// From this length on lines are written from where they were read; less of them is gathered.
 const LONG_RUN: usize = 16 << 10;
@@ -42,20 +41,19 @@ pub struct LogDir {
 /// What remains of a directory that is closed, until it is opened again.
 #[derive(Default)]
 pub struct Remains {
-    running: Option<Running>,
+    left: Left,
     selected: bool,
-    unwritten: Vec<u8>,
 }
 
 impl Remains {
     /// How many bytes could not be written.
     pub fn unwritten(&self) -> usize {
-        self.unwritten.len()
+        self.left.unwritten()
     }
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid) -> bool {
-        self.running.take_if(|running| running.is(pid)).is_some()
+        self.left.child_ended(pid)
     }
 }
 
@@ -80,7 +78,7 @@ impl LogDir {
                 return None;
             }
         };
-        let Remains { running, selected, unwritten } = std::mem::take(remains);
+        let Remains { left, selected } = std::mem::take(remains);
         let policy = Policy {
             size: config.size,
             line_limit: line_limit as u64,
@@ -88,8 +86,12 @@ impl LogDir {
             keep_min: config.keep_min,
         };
         let age = Age::new(config.age, clock::now().monotonic);
-        let processor = Processor::new(config.processor, running);
-        let writer = Writer::open(directory, policy, age, processor, unwritten, report)
+        let afterwards = Afterwards {
+            processor: config.processor,
+            processor_timeout: config.processor_timeout,
+            compress: config.compress,
+        };
+        let writer = Writer::open(directory, policy, age, afterwards, left, report)
             .map_err(|found| failure(found.what, found.errno))
             .ok()?;
         Some(Self {
@@ -143,8 +145,7 @@ impl LogDir {
 
     /// Closes the directory; `current` counts as cleanly closed.
     pub fn close(self, report: &Report) -> Remains {
-        let (processor, unwritten) = self.writer.close(report);
-        Remains { running: processor.into_running(), selected: self.selected, unwritten }
+        Remains { left: self.writer.close(report), selected: self.selected }
     }
 
     fn begin_line(&mut self, buffer: &[u8], text: &[u8], stamp: &[u8]) {

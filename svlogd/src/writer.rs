@@ -1,4 +1,4 @@
-//! Bytes into the files of one log directory: written, rotated, processed, removed.
+//! Bytes into the files of one log directory: written, rotated, sealed, processed, compressed, removed.
 //!
 //! Nothing here waits. What cannot be written is kept until [`Writer::tend`] finds the obstacle gone, and the writer of
 //! the log is held back meanwhile.
@@ -11,17 +11,55 @@ use svlib::exit_status::ExitStatus;
 use svlib::log_name::{LogName, Stage};
 use svlib::sys::clock;
 
+use crate::compress::{self, Compressor, Job};
+use crate::config::setting::Compression;
 use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
 use crate::policy::{Age, Policy, Surplus};
-use crate::processor::{Processor, WAITING_LIMIT};
+use crate::processor::{self, Processor, Running};
 use crate::report::{InDirectory, Report};
+use crate::seal::{Batch, Sealer};
 
 /// What was gathered is written once it has grown to so many bytes.
 const GATHER_LIMIT: usize = 64 << 10;
 
 /// How long to wait before another try.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What the config says of rotated files.
+pub struct Afterwards {
+    /// The shell command that they are fed through.
+    pub processor: Option<Vec<u8>>,
+    /// How long that may take.
+    pub processor_timeout: Option<Duration>,
+    /// How they are compressed.
+    pub compress: Option<Compression>,
+}
+
+/// What remains of a writer that is closed, for the next one of its directory.
+#[derive(Default)]
+pub struct Left {
+    processor: Option<Running>,
+    sealing: Vec<Batch>,
+    compression: Option<Job>,
+    unwritten: Vec<u8>,
+}
+
+impl Left {
+    /// How many bytes could not be written.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.len()
+    }
+
+    /// Takes note that a child has ended. `false` if it is none of this directory's.
+    pub fn child_ended(&mut self, pid: Pid) -> bool {
+        let sealing = self.sealing.len();
+        self.sealing.retain(|batch| !batch.is(pid));
+        self.processor.take_if(|running| running.is(pid)).is_some()
+            || self.compression.take_if(|job| job.is(pid)).is_some()
+            || sealing != self.sealing.len()
+    }
+}
 
 /// The files of one log directory.
 pub struct Writer {
@@ -30,6 +68,8 @@ pub struct Writer {
     policy: Policy,
     age: Option<Age>,
     processor: Processor,
+    sealer: Sealer,
+    compressor: Compressor,
     /// So many old files were too many when there was none that could go.
     owed_removals: usize,
     /// What is to be written.
@@ -55,8 +95,16 @@ enum Rotation {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     Failure(Failure),
-    /// Too many files wait for the processor.
+    /// Too many files wait.
+    Waiting(Waiting),
+}
+
+/// What rotated files wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
     Processor,
+    Sealer,
+    Compressor,
 }
 
 impl From<Failure> for Obstacle {
@@ -69,11 +117,11 @@ impl From<Failure> for Obstacle {
 enum Pause {
     /// Until this time on the monotonic clock.
     Until(Duration),
-    UntilProcessed,
+    UntilFewerWait,
 }
 
 impl Writer {
-    /// A writer that first writes what is `unwritten`.
+    /// A writer that first writes what is left unwritten.
     ///
     /// # Errors
     /// `current` cannot be opened, and waiting would not help.
@@ -81,17 +129,20 @@ impl Writer {
         directory: Directory,
         policy: Policy,
         age: Option<Age>,
-        processor: Processor,
-        unwritten: Vec<u8>,
+        afterwards: Afterwards,
+        left: Left,
         report: &Report,
     ) -> Result<Self, Failure> {
+        let Left { processor, sealing, compression, unwritten } = left;
         let (current, found) = Current::find(&directory)?;
         let mut writer = Self {
             directory,
             current,
             policy,
             age,
-            processor,
+            processor: Processor::new(afterwards.processor, afterwards.processor_timeout, processor),
+            sealer: Sealer::new(sealing),
+            compressor: Compressor::new(afterwards.compress, compression),
             owed_removals: 0,
             gathered: unwritten,
             rotation: Rotation::None,
@@ -162,10 +213,12 @@ impl Writer {
     /// Does what the time, or a child that has ended, makes possible.
     pub fn tend(&mut self, now: Duration, report: &Report) {
         self.processor.tend(&self.directory, now, report);
+        self.sealer.tend(&self.directory, report);
+        self.tend_compressor(now, report);
         let paused = match self.pause {
             None => false,
             Some(Pause::Until(time)) => now < time,
-            Some(Pause::UntilProcessed) => self.is_processor_full(),
+            Some(Pause::UntilFewerWait) => self.too_many_wait().is_some(),
         };
         if self.age.as_mut().is_some_and(|age| age.take_due(now)) {
             self.ask_rotation();
@@ -194,16 +247,24 @@ impl Writer {
     pub fn deadline(&self) -> Option<Duration> {
         let retry = match self.pause {
             Some(Pause::Until(time)) => Some(time),
-            Some(Pause::UntilProcessed) | None => None,
+            Some(Pause::UntilFewerWait) | None => None,
         };
         let age = self.age.as_ref().and_then(Age::due);
-        [retry, age, self.processor.deadline()].into_iter().flatten().min()
+        let compressor = self.compressor.deadline().filter(|_| !self.ending);
+        [retry, age, self.processor.deadline(), compressor].into_iter().flatten().min()
     }
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid, status: ExitStatus, report: &Report) -> bool {
         let now = clock::now().monotonic;
-        if !self.processor.ended(pid, status, &self.directory, now, report) {
+        if self.processor.is_running(pid) {
+            report.info(&"sigchild received.");
+        }
+        if self.processor.ended(pid, status, &self.directory, now, report)
+            || self.sealer.ended(pid, status, &self.directory, report)
+        {
+            self.compressor.look();
+        } else if !self.compressor.ended(pid, status, &self.directory, now, report) {
             return false;
         }
         while self.owed_removals > 0 {
@@ -222,19 +283,34 @@ impl Writer {
         self.ending = true;
     }
 
-    /// Whether all is written and the processor has done what it can.
+    /// Whether all is written and safely stored, the processor has done what it can, and no file is being compressed.
     pub fn is_finished(&self) -> bool {
-        !self.is_held() && self.processor.is_finished()
+        !self.is_held()
+            && self.processor.is_finished()
+            && self.sealer.is_finished()
+            && self.compressor.is_finished()
     }
 
-    /// Closes the files; returns the processor and what could not be written.
-    pub fn close(self, report: &Report) -> (Processor, Vec<u8>) {
+    /// Closes the files.
+    pub fn close(self, report: &Report) -> Left {
         let name = self.directory.name();
         report.info(&("close: ", name));
         if let Err(failure) = self.current.close() {
             report.failure(failure.what, &name, failure.errno);
         }
-        (self.processor, self.gathered)
+        Left {
+            processor: self.processor.into_running(),
+            sealing: self.sealer.close(&self.directory, report),
+            compression: self.compressor.into_job(),
+            unwritten: self.gathered,
+        }
+    }
+
+    fn tend_compressor(&mut self, now: Duration, report: &Report) {
+        if self.compressor.is_ready(now) && !self.ending {
+            let names = self.old_files("unable to read directory, want compress old logfile", report);
+            self.compressor.start(&names, &self.directory, now, report);
+        }
     }
 
     /// Writes and rotates until there are no more bytes or there is an obstacle; returns how many were written.
@@ -277,10 +353,12 @@ impl Writer {
         }
     }
 
-    fn make_room(&self, report: &Report) -> bool {
+    fn make_room(&mut self, report: &Report) -> bool {
+        if self.sealer.delete_now(&self.directory) {
+            return true;
+        }
         let names = self.old_files("unable to read directory, want remove old logfile", report);
-        let Surplus::Oldest(oldest) = self.policy.expendable(&names, |name| self.processor.needs(name))
-        else {
+        let Surplus::Oldest(oldest) = self.policy.expendable(&names, |name| self.needs(name)) else {
             return false;
         };
         let file = oldest.to_string();
@@ -290,13 +368,27 @@ impl Writer {
 
     fn rotate(&mut self, report: &Report) -> Result<(), Obstacle> {
         if self.current.size() > 0 {
-            if self.is_processor_full() {
-                return Err(Obstacle::Processor);
+            if let Some(waiting) = self.too_many_wait() {
+                return Err(Obstacle::Waiting(waiting));
             }
-            let name = self.current.rotate(&self.directory, self.processor.stage(), report)?;
-            self.processor.add();
+            let name = match self.processor.stage() {
+                Stage::Saved => {
+                    let name = self.current.set_aside(&self.directory, report)?;
+                    self.sealer.add(name);
+                    name
+                }
+                stage => {
+                    let name = self.current.rotate(&self.directory, stage, report)?;
+                    self.processor.add();
+                    name
+                }
+            };
+            // What is started then finds the directory as it is to be.
+            let opened = self.current.open(&self.directory).map(drop);
             self.remove_old_files(name, report);
             self.processor.tend(&self.directory, clock::now().monotonic, report);
+            self.sealer.tend(&self.directory, report);
+            opened?;
         }
         self.rotation = Rotation::None;
         self.current.open(&self.directory)?;
@@ -309,34 +401,44 @@ impl Writer {
         let names = self.old_files("unable to read directory", report);
         for &name in names.iter().filter(|name| name.stage == Stage::Temporary) {
             let file = name.to_string();
-            if !self.processor.needs(name)
+            if !self.needs(name)
                 && let Err(errno) = self.directory.unlink(&file)
             {
                 report.failure("unable to unlink processor leftover", &file, errno);
             }
         }
+        self.compressor.add(newest, &names);
         if self.remove_surplus(&names, Some(newest), report) == Surplus::AllNeeded {
             self.owed_removals += 1;
         }
     }
 
-    fn remove_surplus(&self, names: &[LogName], newest: Option<LogName>, report: &Report) -> Surplus {
-        let is_needed = |name| self.processor.needs(name) || newest == Some(name);
+    fn remove_surplus(&mut self, names: &[LogName], newest: Option<LogName>, report: &Report) -> Surplus {
+        let is_needed =
+            |name| self.processor.needs(name) || self.compressor.needs(name) || newest == Some(name);
         let surplus = self.policy.surplus(names, is_needed);
         if let Surplus::Oldest(oldest) = surplus {
             let file = oldest.to_string();
             report.info(&("delete: ", InDirectory(self.directory.name(), &file)));
-            self.remove(&file, report);
+            self.sealer.delete(oldest);
         }
         surplus
     }
 
-    /// The old files; none, with a warning, where they cannot be found.
+    /// Whether a file is in use, so that it must not be removed.
+    fn needs(&self, file: LogName) -> bool {
+        self.processor.needs(file) || self.sealer.needs(file) || self.compressor.needs(file)
+    }
+
+    /// The old files, less those about to be deleted; none, with a warning, where they cannot be found.
     fn old_files(&self, what: &str, report: &Report) -> Vec<LogName> {
-        self.directory.old_files().unwrap_or_else(|errno| {
+        let mut names = self.directory.old_files().unwrap_or_else(|errno| {
             report.failure(what, &self.directory.name(), errno);
             Vec::new()
-        })
+        });
+        names.retain(|&name| !self.sealer.deletes(name));
+        compress::leave_out_copies(&mut names);
+        names
     }
 
     fn remove(&self, file: &str, report: &Report) -> bool {
@@ -347,13 +449,20 @@ impl Writer {
         result.is_ok()
     }
 
-    fn is_processor_full(&self) -> bool {
-        self.processor.is_full() && !self.ending
+    /// What too many files wait for, so that there cannot be more. When svlogd ends, there may be any number.
+    fn too_many_wait(&self) -> Option<Waiting> {
+        let full = [
+            (self.processor.is_full(), Waiting::Processor),
+            (self.compressor.is_full(), Waiting::Compressor),
+        ];
+        let full = full.into_iter().find(|&(is_full, _)| is_full && !self.ending);
+        // These are waited for when svlogd ends, and that is soon.
+        full.map(|(_, waiting)| waiting).or(self.sealer.is_full().then_some(Waiting::Sealer))
     }
 
     fn pause(&mut self, obstacle: Obstacle, report: &Report) {
         self.pause = Some(match obstacle {
-            Obstacle::Processor => Pause::UntilProcessed,
+            Obstacle::Waiting(_) => Pause::UntilFewerWait,
             Obstacle::Failure(_) => Pause::Until(clock::now().monotonic.saturating_add(RETRY)),
         });
         if self.said.replace(obstacle) != Some(obstacle) {
@@ -362,9 +471,15 @@ impl Writer {
                 Obstacle::Failure(Failure { what, errno }) => {
                     report.pausing(&(what, ": ", name, ": ", errno.desc()));
                 }
-                Obstacle::Processor => {
-                    let count = WAITING_LIMIT.to_string();
+                // It is what the disk can take, no trouble.
+                Obstacle::Waiting(Waiting::Sealer) => {}
+                Obstacle::Waiting(Waiting::Processor) => {
+                    let count = processor::WAITING_LIMIT.to_string();
                     report.pausing(&(&count, " files wait for the processor: ", name));
+                }
+                Obstacle::Waiting(Waiting::Compressor) => {
+                    let count = compress::WAITING_LIMIT.to_string();
+                    report.pausing(&(&count, " files wait for compression: ", name));
                 }
             }
         }

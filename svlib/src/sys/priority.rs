@@ -34,8 +34,7 @@ pub fn idle_io() -> Result<()> {
     const CLASS_IDLE: libc::c_long = 3;
     const CLASS_SHIFT: u32 = 13;
     // SAFETY: ioprio_set(2) takes and returns numbers.
-    let result = unsafe {
-        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, THIS_PROCESS, CLASS_IDLE << CLASS_SHIFT)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, THIS_PROCESS, CLASS_IDLE << CLASS_SHIFT) };
     Errno::result(result).map(drop).during("set I/O priority")
 }
