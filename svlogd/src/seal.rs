@@ -98,6 +98,12 @@ impl Sealer {
         self.running.iter().any(|batch| batch.work.sealed.iter().any(|sealed| sealed.time == file.time))
     }
 
+    /// The name that a file has, or will have soon.
+    pub fn name(&self, file: LogName) -> LogName {
+        let waits = self.waiting.sealed.contains(&file);
+        if waits || self.needs(file) { file.at(Stage::Saved) } else { file }
+    }
+
     /// Whether this file is as good as deleted.
     pub fn deletes(&self, file: LogName) -> bool {
         let running = self.running.iter().map(|batch| &batch.work);

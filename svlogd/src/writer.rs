@@ -418,7 +418,7 @@ impl Writer {
             |name| self.processor.needs(name) || self.compressor.needs(name) || newest == Some(name);
         let surplus = self.policy.surplus(names, is_needed);
         if let Surplus::Oldest(oldest) = surplus {
-            let file = oldest.to_string();
+            let file = self.sealer.name(oldest).to_string();
             report.info(&("delete: ", InDirectory(self.directory.name(), &file)));
             self.sealer.delete(oldest);
         }
