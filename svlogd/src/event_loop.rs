@@ -114,7 +114,7 @@ impl Logger {
         loop {
             let now = clock::now().monotonic;
             self.tend(now);
-            if self.input == Input::Closed && self.logs().all(|log| log.writer.is_finished()) {
+            if self.input == Input::Closed && self.logs().all(|log| log.is_finished()) {
                 break;
             }
             match self.wait(now) {
@@ -133,7 +133,8 @@ impl Logger {
             }
         }
         for slot in &mut self.slots {
-            if let Some(log) = slot.log.take() {
+            if let Some(mut log) = slot.log.take() {
+                log.stop_forwarding(&self.report);
                 log.close(&self.report);
             }
         }
@@ -151,6 +152,9 @@ impl Logger {
             self.close_input();
         }
         self.tell_suppressed(now);
+        for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+            log.forward(now, &self.report);
+        }
         loop {
             for log in self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
                 log.writer.tend(now, &self.report);
@@ -190,12 +194,12 @@ impl Logger {
         };
         let deadline = self
             .logs()
-            .flat_map(|log| [log.writer.deadline(), log.suppression_due()])
+            .flat_map(|log| [log.writer.deadline(), log.suppression_due(), log.forward_deadline()])
             .flatten()
             .chain(last_line)
             .min();
         let stdin = io::stdin();
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             match &self.timer {
                 Some(timer) => PollFd::new(timer.as_fd(), PollFlags::POLLIN),
@@ -203,11 +207,16 @@ impl Logger {
             },
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
         ];
-        let count = if held || self.input == Input::Closed { 2 } else { 3 };
-        let fds = &mut fds[..count];
-        svlib::Context::during(poll::wait(fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
+        if held || self.input == Input::Closed {
+            fds.truncate(2);
+        }
+        let own = fds.len();
+        // Who is ready for them is found out by all of them trying.
+        fds.extend(self.slots.iter().filter_map(|slot| slot.log.as_ref()).flat_map(LogDir::forward_fds));
+        svlib::Context::during(poll::wait(&mut fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
         let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
-        let readable = fds.get(2).is_some_and(poll::is_ready);
+        let readable = own == 3 && poll::is_ready(&fds[2]);
+        drop(fds);
         if timed && let Some(timer) = &mut self.timer {
             timer.take()?;
         }
@@ -279,7 +288,7 @@ impl Logger {
             if self.input == Input::Closed
                 && let Some(log) = &mut slot.log
             {
-                log.writer.end();
+                log.end();
             }
         }
         if self.logs().next().is_none() {
@@ -323,7 +332,7 @@ impl Logger {
             self.process();
         }
         self.tell_suppressed(Duration::MAX);
-        self.logs().for_each(|log| log.writer.end());
+        self.logs().for_each(LogDir::end);
     }
 
     /// Gives the lines in the buffer to the directories; the beginning of a line stays.

@@ -26,6 +26,7 @@ pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod forward;
 pub mod json;
 pub mod limit;
 pub mod log_dir;
@@ -35,6 +36,7 @@ pub mod processor;
 pub mod report;
 pub mod retention;
 pub mod rewrite;
+pub mod rfc5424;
 pub mod schedule;
 pub mod service;
 pub mod split;
@@ -43,6 +45,9 @@ pub mod writer;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if let Some(found) = forward::resolve::run(std::env::args_os()) {
+        return ExitCode::from(u8::from(!found));
+    }
     match cli::parse(std::env::args_os()) {
         Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use svlib::sys::lock::Lock;
+use svlib::sys::poll::PollFd;
 use svlib::sys::{clock, timezone};
 
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
+use crate::forward::Forwarder;
 use crate::limit::Limiter;
 use crate::permissions::Permissions;
 use crate::policy::{Age, Policy};
@@ -46,8 +48,11 @@ pub struct LogDir {
     limiter: Option<Limiter>,
     /// A line that is written here has begun and not ended.
     is_mid_line: bool,
+    forwarders: Vec<Forwarder>,
     /// The line whose pieces come is written here.
     selected: bool,
+    /// More pieces of the line will come.
+    in_line: bool,
     /// Selected lines, one after the other in the read buffer, that are written as they are.
     run: Range<usize>,
 }
@@ -67,10 +72,12 @@ enum Stamping {
 pub struct Remains {
     running: Option<Running>,
     selected: bool,
+    in_line: bool,
     unwritten: Vec<u8>,
     line: Line,
     is_mid_line: bool,
     limiter: Option<Limiter>,
+    forwarders: Vec<Forwarder>,
 }
 
 impl Remains {
@@ -109,7 +116,8 @@ impl LogDir {
                 return None;
             }
         };
-        let Remains { running, selected, unwritten, line, is_mid_line, limiter } = std::mem::take(remains);
+        let Remains { running, selected, in_line, unwritten, forwarders, line, is_mid_line, limiter } =
+            std::mem::take(remains);
         if let Some(rewriter) = &mut rewriter {
             rewriter.go_on(line);
         }
@@ -130,6 +138,12 @@ impl LogDir {
             Terms { clock_rotation: config.clock_rotation, retention, fsync: config.fsync },
             report,
         );
+        let (forwarders, obsolete) = Forwarder::renew(forwarders, config.forward);
+        for mut forwarder in obsolete {
+            if let Some(loss) = forwarder.give_up() {
+                tell(&mut writer, in_line, &loss, name, report);
+            }
+        }
         Some(Self {
             writer,
             stamping,
@@ -142,7 +156,9 @@ impl LogDir {
             line_limit,
             udp: config.udp.map(Udp::new),
             udp_only: config.udp_only,
+            forwarders,
             selected,
+            in_line,
             run: 0..0,
         })
     }
@@ -160,6 +176,7 @@ impl LogDir {
                 &own[..stamp.len()]
             }
         };
+        self.in_line = !piece.last;
         if piece.first {
             self.begin_line(buffer, &buffer[piece.text.clone()], stamp);
         }
@@ -222,6 +239,52 @@ impl LogDir {
         self.writer.flush(report);
     }
 
+    /// Sends to the servers what can be sent without waiting, and writes down what was lost.
+    pub fn forward(&mut self, now: Duration, report: &Report) {
+        let Self { writer, forwarders, in_line, .. } = self;
+        for forwarder in forwarders {
+            forwarder.tend(now, writer.directory_name(), report);
+            // A line must not be torn.
+            if !*in_line && let Some(loss) = forwarder.take_loss(now) {
+                writer.gather(&loss);
+                writer.flush(report);
+            }
+        }
+    }
+
+    /// What to wait for on behalf of the servers.
+    pub fn forward_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.forwarders.iter().filter_map(Forwarder::poll_fd)
+    }
+
+    /// The time on the monotonic clock at which there is something to [`forward`](Self::forward).
+    pub fn forward_deadline(&self) -> Option<Duration> {
+        let is_between_lines = !self.in_line;
+        let losses = self.forwarders.iter().filter_map(Forwarder::loss_due).filter(|_| is_between_lines);
+        self.forwarders.iter().filter_map(Forwarder::deadline).chain(losses).min()
+    }
+
+    /// No more lines will come.
+    pub fn end(&mut self) {
+        self.writer.end();
+        self.forwarders.iter_mut().for_each(Forwarder::end);
+    }
+
+    /// Whether all is written, processed and forwarded, as far as is waited for that.
+    pub fn is_finished(&self) -> bool {
+        self.writer.is_finished() && self.forwarders.iter().all(Forwarder::is_finished)
+    }
+
+    /// Gives up what is still to be forwarded, and writes down what that is.
+    pub fn stop_forwarding(&mut self, report: &Report) {
+        let name = self.writer.directory_name().to_owned();
+        for mut forwarder in std::mem::take(&mut self.forwarders) {
+            if let Some(loss) = forwarder.give_up() {
+                tell(&mut self.writer, self.in_line, &loss, &name, report);
+            }
+        }
+    }
+
     /// Closes the directory; `current` counts as cleanly closed.
     pub fn close(mut self, report: &Report) -> Remains {
         let line = match self.rewriter {
@@ -233,7 +296,9 @@ impl LogDir {
         Remains {
             running: processor.into_running(),
             selected: self.selected,
+            in_line: self.in_line,
             unwritten,
+            forwarders: self.forwarders,
             line,
             is_mid_line: self.is_mid_line,
             limiter: self.limiter,
@@ -244,6 +309,12 @@ impl LogDir {
         let verdict = self.filter.verdict(text);
         self.selected = verdict.select
             && self.limiter.as_mut().is_none_or(|limiter| limiter.admits(clock::now().monotonic));
+        if self.selected && !self.forwarders.is_empty() {
+            let dots: &[u8] = if text.len() == self.line_limit { b"..." } else { b"" };
+            for forwarder in &mut self.forwarders {
+                forwarder.push(&[&self.prefix, text, dots]);
+            }
+        }
         let sends = self.selected && self.udp.is_some();
         if verdict.alert || sends {
             let line = self.message(text, stamp);
@@ -289,6 +360,16 @@ impl LogDir {
             self.writer.gather(run);
             self.writer.flush_if_much(report);
         }
+    }
+}
+
+/// Writes down a loss; says it on standard error where it would tear a line.
+fn tell(writer: &mut Writer, in_line: bool, loss: &[u8], name: &OsStr, report: &Report) {
+    if in_line {
+        report.warning(&(name, ": ", loss.trim_ascii_end()));
+    } else {
+        writer.gather(loss);
+        writer.flush(report);
     }
 }
 

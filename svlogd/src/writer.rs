@@ -3,6 +3,7 @@
 //! Nothing here waits. What cannot be written is kept until [`Writer::tend`] finds the obstacle gone, and the writer of
 //! the log is held back meanwhile.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -298,6 +299,11 @@ impl Writer {
     /// Whether all is written and the processor has done what it can.
     pub fn is_finished(&self) -> bool {
         !self.is_held() && self.processor.is_finished()
+    }
+
+    /// The name of the directory.
+    pub fn directory_name(&self) -> &OsStr {
+        self.directory.name()
     }
 
     /// Closes the files; returns the processor and what could not be written.
