@@ -258,8 +258,7 @@ fn config_odd_lines_are_passed_over(subject: &Subject) {
 fn config_with_settings_of_svkit_is_read_by_both(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
-    let config =
-        "max-age 30d\np> \nmax-total 2g\n-*debug*\nalert ^never$\nkill-after 60s\n+*keep*\nquiet .\n";
+    let config = "max-age 30d\np> \nmax-total 2g\n-*debug*\nalert ^never$\nlimit 1000/s\n+*keep*\nquiet .\n";
     sandbox.write("log/config", config);
     quietly(&sandbox, &["log"], "one\ndebug\ndebug, keep\n");
     assert_eq!(current(&sandbox, "log"), "> one\n> debug, keep\n");

@@ -80,10 +80,7 @@ fn check_names_file_line_and_column(subject: &Subject) {
     for dir in ["good", "none", "bad", "worse"] {
         sandbox.mkdir(dir);
     }
-    sandbox.write(
-        "good/config",
-        "# all\ns10k\nkeep ^a\nformat json\nforward syslog+tcp://[::1]:601 local0.err web\n",
-    );
+    sandbox.write("good/config", "# all\ns10k\nkeep ^a\nformat json\nmode 0640\n");
     sandbox.write("bad/config", "s10\n\nkeep  a(b\nzebra\n");
     sandbox.write("worse/config", "rotate daily 25:00\nmode\n");
     let output = sandbox.run("svlogd", &["--check", "good", "none"]);
