@@ -76,11 +76,11 @@ fn finish_that_cannot_be_started(subject: &Subject) {
         let pid = service.wait_run();
         service.command("k");
         service.wait_restart(pid);
+        service.wait_events(round * 2 + 2);
         let stderr = service.runsv().stderr();
         assert!(stderr.contains("./finish: "), "{kind}: {stderr:?}");
         service.command("x");
         assert_eq!(service.runsv().wait().code, Some(0));
-        service.wait_events(round * 2 + 2);
     }
 }
 
