@@ -140,6 +140,7 @@ impl Current {
         let (text, size) = (name.to_string(), self.size.to_string());
         report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
         directory.rename(NAME, &text).map_err(failed("unable to rename current"))?;
+        report.counters.rotated.add(1);
         *self = Self { file: None, size: 0, written_before: None };
         Ok(name)
     }

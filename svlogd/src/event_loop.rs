@@ -91,7 +91,7 @@ impl Logger {
             report.fatal(message);
             ExitCode::from(FAILED)
         };
-        let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGCHLD];
+        let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGCHLD];
         let signals = Signals::block(&signals).map_err(|error| fatal(&error))?;
         let buffer = request.buffer_size.max(READ_SIZE).checked_add(request.line_limit).and_then(allocate);
         let buffer = buffer.ok_or_else(|| fatal(&"out of memory."))?;
@@ -249,6 +249,7 @@ impl Logger {
                     self.tell_suppressed(Duration::MAX);
                     self.logs().for_each(|log| log.writer.ask_rotation());
                 }
+                Signal::SIGUSR1 => self.report.counters(0),
                 Signal::SIGHUP => {
                     self.report.info(&"sighangup received.");
                     self.open_directories()?;
@@ -321,6 +322,7 @@ impl Logger {
             Ok(0) => self.close_input(),
             Ok(count) => {
                 self.filled += count;
+                self.report.counters.bytes.add(count as u64);
                 self.process();
                 if count >= MUCH {
                     self.rest = Some(clock::now().monotonic.saturating_add(REST_AFTER));
@@ -359,10 +361,11 @@ impl Logger {
         let mut taken = 0;
         while let Some(piece) = splitter.next(buffer, taken) {
             taken = piece.with_newline().end;
-            if let Some(stamper) = stamper
-                && piece.first
-            {
-                stamp.copy_from_slice(stamper.stamp(clock::wall()));
+            if piece.first {
+                report.counters.lines.add(1);
+                if let Some(stamper) = stamper {
+                    stamp.copy_from_slice(stamper.stamp(clock::wall()));
+                }
             }
             let stamp = if stamper.is_some() { &stamp[..] } else { &[] };
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {

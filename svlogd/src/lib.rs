@@ -19,6 +19,7 @@ pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod config_file;
+pub mod counters;
 pub mod current;
 pub mod directory;
 pub mod event_loop;

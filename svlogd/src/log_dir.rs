@@ -13,6 +13,7 @@ use svlib::sys::{clock, timezone};
 use crate::config::Config;
 use crate::config::setting::FormatKind;
 use crate::config_file;
+use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
@@ -168,7 +169,7 @@ impl LogDir {
             }
         };
         if piece.first {
-            self.begin_line(buffer, &buffer[piece.text.clone()], stamp);
+            self.begin_line(buffer, &buffer[piece.text.clone()], stamp, report);
         }
         if !self.selected {
             return;
@@ -247,10 +248,17 @@ impl LogDir {
         }
     }
 
-    fn begin_line(&mut self, buffer: &[u8], text: &[u8], stamp: &[u8]) {
+    fn begin_line(&mut self, buffer: &[u8], text: &[u8], stamp: &[u8], report: &Report) {
         let verdict = self.filter.verdict(text);
         self.selected = verdict.select
             && self.limiter.as_mut().is_none_or(|limiter| limiter.admits(clock::now().monotonic));
+        let Counters { selected, dropped, suppressed, .. } = &report.counters;
+        let counter = match (verdict.select, self.selected) {
+            (true, true) => selected,
+            (true, false) => suppressed,
+            (false, _) => dropped,
+        };
+        counter.add(1);
         let sends = self.selected && self.udp.is_some();
         if verdict.alert || sends {
             let line = self.message(text, stamp);

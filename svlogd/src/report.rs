@@ -5,8 +5,12 @@ use std::ffi::OsStr;
 use nix::errno::Errno;
 use svlib::diag::{Diag, Message};
 
-/// The voice of the program.
+use crate::counters::Counters;
+
+/// The voice of the program, and what it keeps count of.
 pub struct Report {
+    /// What USR1 asks for.
+    pub counters: Counters,
     diag: Diag,
     verbose: bool,
 }
@@ -14,7 +18,7 @@ pub struct Report {
 impl Report {
     /// One that says what `-v` asks for only if `verbose`.
     pub fn new(verbose: bool) -> Self {
-        Self { diag: Diag::new("svlogd", None), verbose }
+        Self { counters: Counters::default(), diag: Diag::new("svlogd", None), verbose }
     }
 
     /// What ends the program.
@@ -35,6 +39,11 @@ impl Report {
     /// Why the log, and so its writer, has to wait.
     pub fn pausing(&self, message: &dyn Message) {
         self.diag.line("pausing", message);
+    }
+
+    /// Tells the counters; so many lines wait to be sent.
+    pub fn counters(&self, queue: usize) {
+        self.diag.line("counters", &self.counters.line(queue));
     }
 
     /// What `-v` asks for.

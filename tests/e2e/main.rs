@@ -16,6 +16,7 @@ mod story;
 mod sv_better;
 mod svlogd_better;
 mod svlogd_rules;
+mod svlogd_signals;
 mod tree;
 mod xtask_run;
 
@@ -39,6 +40,7 @@ const GROUPS: &[Group] = &[
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("svlogd_rules", svlogd_rules::CASES),
+    ("svlogd_signals", svlogd_signals::CASES),
     ("tree", tree::CASES),
     ("xtask_run", xtask_run::CASES),
 ];

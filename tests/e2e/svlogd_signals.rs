@@ -1,0 +1,43 @@
+//! svlogd's signals: what they ask for, and many of them at once.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use svkit_tests::{Case, Sandbox, Subject, case, eventually};
+
+pub(crate) const CASES: &[Case] = &[case!(usr1_tells_the_counters)];
+
+/// A line counts in each directory that it is put to; a reopened directory goes on counting.
+fn usr1_tells_the_counters(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let [all, some] = ["all", "some"].map(|name| sandbox.mkdir(name));
+    sandbox.write("some/config", "-drop*\nlimit 1/s burst 3\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["all", "some"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    input.write_all(b"one\ndrop me\n").unwrap();
+    let current = |dir: &std::path::Path| fs::read_to_string(dir.join("current")).unwrap_or_default();
+    eventually("all is written", || (current(&some) == "one\n").then_some(()));
+    svlogd.signal(Signal::SIGHUP);
+    // Too many at once for the limit: one of them at least.
+    input.write_all(b"two\n3\n4\n5\n6\n").unwrap();
+    eventually("all is written", || current(&all).ends_with("6\n").then_some(()));
+    svlogd.signal(Signal::SIGALRM);
+    eventually("an empty current", || current(&all).is_empty().then_some(()));
+    svlogd.signal(Signal::SIGUSR1);
+    let told = eventually("the counters", || svlogd.stderr().strip_suffix('\n').map(str::to_owned));
+    let told = told.strip_prefix("svlogd: counters: ").unwrap();
+    let (names, values): (Vec<_>, Vec<_>) = told
+        .split(' ')
+        .map(|field| field.split_once('=').unwrap())
+        .map(|(name, value)| (name, value.parse::<u64>().unwrap()))
+        .unzip();
+    assert_eq!(names.join(" "), "lines bytes selected dropped suppressed rotated compressed forwarded queue");
+    assert_eq!(values[..2], [7, 24]);
+    let (selected, dropped, suppressed) = (values[2], values[3], values[4]);
+    assert_eq!((selected + dropped + suppressed, dropped), (14, 1), "{told}");
+    assert!(suppressed > 0, "{told}");
+    assert_eq!(values[5..], [2, 0, 0, 0], "{told}");
+}
