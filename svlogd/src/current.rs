@@ -41,6 +41,16 @@ pub enum Found {
     SetAside(LogName),
 }
 
+impl Found {
+    /// What `current` has become.
+    pub fn set_aside(self) -> Option<LogName> {
+        match self {
+            Self::SetAside(name) => Some(name),
+            Self::Nothing | Self::Clean => None,
+        }
+    }
+}
+
 /// The file that lines are appended to.
 pub struct Current {
     /// `None` until the file could be opened.
@@ -48,6 +58,8 @@ pub struct Current {
     size: u64,
     /// When it was written before this svlogd opened it, in Unix seconds.
     written_before: Option<i64>,
+    /// What the last one has become.
+    last: Option<LogName>,
 }
 
 impl Current {
@@ -61,7 +73,7 @@ impl Current {
             Ok(stat)
                 if stat.st_size > 0 && !Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IXUSR) =>
             {
-                let name = unused_name(directory, Stage::Unprocessed)?;
+                let name = unused_name(directory, None)?;
                 directory.rename(NAME, name.to_string()).map_err(failed("unable to rename current"))?;
                 Found::SetAside(name)
             }
@@ -73,7 +85,7 @@ impl Current {
             Err(Errno::ENOENT) => Found::Nothing,
             Err(errno) => return Err(failed("unable to stat current")(errno)),
         };
-        Ok((Self { file: None, size, written_before }, found))
+        Ok((Self { file: None, size, written_before, last: None }, found))
     }
 
     /// Opens or creates the file, unless it is open.
@@ -123,7 +135,7 @@ impl Current {
         Ok(written)
     }
 
-    /// Makes the file an old one, safely on disk. The next one is not open yet.
+    /// Makes the file an old one, `@….u`, that is to be [sealed](crate::seal). The next one is not open yet.
     ///
     /// # Errors
     /// The step that failed; the next call begins again.
@@ -133,15 +145,13 @@ impl Current {
         stage: Stage,
         report: &Report,
     ) -> Result<LogName, Failure> {
-        let file = self.open(directory)?;
-        fsync(file).map_err(failed("unable to fsync current logfile"))?;
-        fchmod(file, directory.permissions().old).map_err(failed("unable to set mode of current"))?;
-        let name = unused_name(directory, stage)?;
-        let (text, size) = (name.to_string(), self.size.to_string());
+        // The last one may be overlooked in the directory while it is renamed.
+        let name = unused_name(directory, self.last)?;
+        let (text, size) = (name.at(stage).to_string(), self.size.to_string());
         report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
-        directory.rename(NAME, &text).map_err(failed("unable to rename current"))?;
+        directory.rename(NAME, name.to_string()).map_err(failed("unable to rename current"))?;
         report.counters.rotated.add(1);
-        *self = Self { file: None, size: 0, written_before: None };
+        *self = Self { file: None, size: 0, written_before: None, last: Some(name) };
         Ok(name)
     }
 
@@ -156,8 +166,8 @@ impl Current {
     }
 }
 
-fn unused_name(directory: &Directory, stage: Stage) -> Result<LogName, Failure> {
-    directory.unused_name(clock::wall(), stage).map_err(failed("unable to stat old logfile"))
+fn unused_name(directory: &Directory, last: Option<LogName>) -> Result<LogName, Failure> {
+    directory.unused_name(clock::wall(), last).map_err(failed("unable to read directory"))
 }
 
 #[cfg(test)]
@@ -192,15 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn rotation_leaves_a_closed_old_file() {
+    fn rotation_leaves_a_file_to_be_sealed() {
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path().as_os_str()).unwrap();
         let (mut current, _) = Current::find(&directory).unwrap();
         current.write(&directory, b"old\n").unwrap();
-        let name = current.rotate(&directory, Stage::Saved, &Report::new(false)).unwrap().to_string();
+        let name = current.rotate(&directory, Stage::Saved, &Report::new(false)).unwrap();
         current.write(&directory, b"new\n").unwrap();
-        assert_eq!((mode(&dir, &name), current.size()), (0o744, 4));
-        assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"old\n");
+        assert_eq!((name.stage, current.size()), (Stage::Unprocessed, 4));
+        assert_eq!(fs::read(dir.path().join(name.to_string())).unwrap(), b"old\n");
         assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), b"new\n");
+        fs::remove_file(dir.path().join(name.to_string())).unwrap();
+        assert!(current.rotate(&directory, Stage::Saved, &Report::new(false)).unwrap() > name);
     }
 }

@@ -5,15 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::dir::Dir;
-use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use svlib::log_name::{LogName, Packing, Stage};
+use svlib::log_name::{LogName, Stage};
 use svlib::tai64n::Tai64n;
 
 use crate::permissions::Permissions;
-use crate::retention::OldFile;
 
 /// An open log directory.
 pub struct Directory {
@@ -118,40 +116,21 @@ impl Directory {
         let mut directory = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut names = Vec::new();
         for entry in directory.iter() {
-            // What an operator has packed is the operator's: runit counts and deletes only its own names too.
-            let name = LogName::parse(entry?.file_name().to_bytes());
-            names.extend(name.filter(|name| name.packing == Packing::Plain));
+            names.extend(LogName::parse(entry?.file_name().to_bytes()));
         }
         Ok(names)
     }
 
-    /// The names and sizes of the old files, in no order. A file that goes meanwhile is left out.
-    ///
-    /// # Errors
-    /// What open(2), readdir(3) and stat(2) report.
-    pub fn old_file_sizes(&self) -> nix::Result<Vec<OldFile>> {
-        let mut files = Vec::new();
-        for name in self.old_files()? {
-            match self.stat(name.to_string()) {
-                Ok(stat) => {
-                    files.push(OldFile { name, bytes: u64::try_from(stat.st_size).unwrap_or_default() });
-                }
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(files)
-    }
-
-    /// A name for what is rotated at `time`, one that is later than those of all old files: where the clock stands still
+    /// A name for what is rotated at `time`, one that is later than those of all old files, and than the `last`: where the clock stands still
     /// or was set back, a nanosecond later than the last. So the order of names is that of the files.
     ///
     /// # Errors
     /// What open(2) and readdir(3) report.
-    pub fn unused_name(&self, time: Tai64n, stage: Stage) -> nix::Result<LogName> {
+    pub fn unused_name(&self, time: Tai64n, last: Option<LogName>) -> nix::Result<LogName> {
         let names = self.old_files()?;
-        let last = names.iter().map(|name| name.time).filter(|&time| is_possible(time)).max();
-        Ok(LogName::new(last.map_or(time, |last| time.max(next(last))), stage))
+        let times = names.iter().chain(&last).map(|name| name.time);
+        let last = times.filter(|&time| is_possible(time)).max();
+        Ok(LogName::new(last.map_or(time, |last| time.max(next(last))), Stage::Unprocessed))
     }
 
     fn open_at(&self, file: &OsStr, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
@@ -202,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let time = Tai64n { seconds: 1 << 62, nanos: 999_999_999 };
         fs::write(dir.path().join(LogName::new(time, Stage::Unprocessed).to_string()), "").unwrap();
-        let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, Stage::Saved).unwrap();
+        let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, None).unwrap();
         assert_eq!(name.time, Tai64n { seconds: (1 << 62) + 1, nanos: 0 });
     }
 
@@ -213,7 +192,7 @@ mod tests {
         let at = |seconds| Tai64n { seconds: (1_u64 << 62) + seconds, nanos: 7 };
         let mut names = Vec::new();
         for seconds in [100, 200, 150, 50, 199, 201] {
-            let name = directory.unused_name(at(seconds), Stage::Saved).unwrap();
+            let name = directory.unused_name(at(seconds), None).unwrap();
             fs::write(dir.path().join(name.to_string()), "").unwrap();
             names.push(name);
         }
@@ -228,7 +207,7 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let time = Tai64n { seconds: 1 << 62, nanos: 0 };
-        let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, Stage::Saved).unwrap();
+        let name = Directory::open(dir.path().as_os_str()).unwrap().unused_name(time, None).unwrap();
         assert_eq!(name.time, time);
     }
 

@@ -254,10 +254,7 @@ impl Logger {
                     self.report.info(&"sighangup received.");
                     self.open_directories()?;
                 }
-                Signal::SIGCHLD => {
-                    self.report.info(&"sigchild received.");
-                    self.reap();
-                }
+                Signal::SIGCHLD => self.reap(),
                 _ => {}
             }
         }

@@ -1,12 +1,12 @@
 //! Writes standard input to automatically rotated, filtered log directories.
 //!
 //! ```text
-//! stdin → split → per directory: filter → format → write → rotation policy → rotate → processor
+//! stdin → split → per directory: filter → format → write → rotation policy → rotate → seal | processor
 //! ```
 //!
 //! [`split`], [`mod@format`], [`filter`], [`expression`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
-//! can, through [`current`], and hands old files to the [`processor`].
+//! can, through [`current`], and [`old_files`] are [sealed](seal) or handed to the [`processor`].
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -27,9 +27,11 @@ pub mod explain;
 pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod helper;
 pub mod json;
 pub mod limit;
 pub mod log_dir;
+pub mod old_files;
 pub mod permissions;
 pub mod policy;
 pub mod processor;
@@ -37,6 +39,7 @@ pub mod report;
 pub mod retention;
 pub mod rewrite;
 pub mod schedule;
+pub mod seal;
 pub mod service;
 pub mod split;
 pub mod udp;
@@ -44,6 +47,9 @@ pub mod writer;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = helper::run(std::env::args_os()) {
+        return code;
+    }
     match cli::parse(std::env::args_os()) {
         Ok(Task::Log(request)) => {
             svlib::sys::memory::trim();

@@ -18,16 +18,16 @@ use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
 use crate::limit::Limiter;
+use crate::old_files::{self, OldFiles, Underway};
 use crate::permissions::Permissions;
 use crate::policy::{Age, Policy};
-use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
 use crate::retention::Retention;
 use crate::rewrite::{Fragment, Line, Rewriter};
 use crate::service;
 use crate::split::Piece;
 use crate::udp::Udp;
-use crate::writer::{Terms, Writer};
+use crate::writer::{self, Writer};
 
 /// From this length on lines are written from where they were read; less of them is gathered.
 const LONG_RUN: usize = 16 << 10;
@@ -66,7 +66,7 @@ enum Stamping {
 /// What remains of a directory that is closed, until it is opened again.
 #[derive(Default)]
 pub struct Remains {
-    running: Option<Running>,
+    underway: Underway,
     selected: bool,
     unwritten: Vec<u8>,
     line: Line,
@@ -82,7 +82,7 @@ impl Remains {
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid) -> bool {
-        self.running.take_if(|running| running.is(pid)).is_some()
+        self.underway.child_ended(pid)
     }
 }
 
@@ -114,18 +114,28 @@ impl LogDir {
             size: config.size,
             line_limit: line_limit as u64,
             whole_lines: config.format.is_some_and(|format| format.kind == FormatKind::Json),
+        };
+        let settings = writer::Settings {
+            policy,
+            age: Age::new(config.age, clock::now().monotonic),
+            clock_rotation: config.clock_rotation,
+            fsync: config.fsync,
+        };
+        let retention = Retention {
             keep: config.keep,
             keep_min: config.keep_min,
+            max_age: config.max_age,
+            max_total: config.max_total,
         };
-        let age = Age::new(config.age, clock::now().monotonic);
-        let processor = Processor::new(config.processor, remains.running.take());
+        let old_files = old_files::Settings { processor: config.processor, retention };
+        let old_files = OldFiles::new(old_files, std::mem::take(&mut remains.underway));
         let unwritten = std::mem::take(&mut remains.unwritten);
-        let mut writer = match Writer::open(directory, policy, age, processor, unwritten, report) {
+        let writer = match Writer::open(directory, &settings, old_files, unwritten, report) {
             Ok(writer) => writer,
             Err(unopened) => {
-                let (found, processor, unwritten) = *unopened;
+                let (found, underway, unwritten) = *unopened;
                 failure(found.what, found.errno);
-                (remains.running, remains.unwritten) = (processor.into_running(), unwritten);
+                (remains.underway, remains.unwritten) = (underway, unwritten);
                 return None;
             }
         };
@@ -133,11 +143,6 @@ impl LogDir {
         if let Some(rewriter) = &mut rewriter {
             rewriter.go_on(line);
         }
-        let retention = Retention { max_age: config.max_age, max_total: config.max_total };
-        writer.set_terms(
-            Terms { clock_rotation: config.clock_rotation, retention, fsync: config.fsync },
-            report,
-        );
         Some(Self {
             writer,
             stamping,
@@ -237,9 +242,9 @@ impl LogDir {
             _ => Line::default(),
         };
         self.writer.flush(report);
-        let (processor, unwritten) = self.writer.close(report);
+        let (underway, unwritten) = self.writer.close(report);
         Remains {
-            running: processor.into_running(),
+            underway,
             selected: self.selected,
             unwritten,
             line,

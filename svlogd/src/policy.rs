@@ -1,9 +1,8 @@
-//! When `current` is rotated, and which old file goes.
+//! When `current` is rotated.
 
 use std::time::Duration;
 
 use memchr::memchr;
-use svlib::log_name::{LogName, Stage};
 
 /// The limits of a log directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +13,6 @@ pub struct Policy {
     pub line_limit: u64,
     /// No line is continued in the next file, even if `current` grows beyond `size` by it.
     pub whole_lines: bool,
-    /// How many old files are kept, zero for all.
-    pub keep: u64,
-    /// How many of them a full disk leaves.
-    pub keep_min: u64,
 }
 
 /// What of some bytes goes to `current` in one write.
@@ -27,17 +22,6 @@ pub struct Portion {
     pub length: usize,
     /// Once they are written, `current` is rotated.
     pub rotate: bool,
-}
-
-/// Whether there are too many old files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surplus {
-    /// There are not.
-    None,
-    /// This one is to go.
-    Oldest(LogName),
-    /// There are, but all are needed.
-    AllNeeded,
 }
 
 impl Policy {
@@ -66,26 +50,6 @@ impl Policy {
         }
         Portion { length: room, rotate: false }
     }
-
-    /// After a rotation: the oldest of the old files, if there are more than `keep` of them. One only, even if there
-    /// are many more, and never one that `is_needed`.
-    pub fn surplus(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
-        if self.keep == 0 { Surplus::None } else { oldest_beyond(self.keep, names, is_needed) }
-    }
-
-    /// When the disk is full: the oldest of the old files, if there are more than `keep_min` of them and the config
-    /// allows it.
-    pub fn expendable(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
-        if self.keep_min < self.keep { oldest_beyond(self.keep_min, names, is_needed) } else { Surplus::None }
-    }
-}
-
-fn oldest_beyond(keep: u64, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
-    let old = || names.iter().copied().filter(|name| name.stage != Stage::Temporary);
-    if old().count() as u64 <= keep {
-        return Surplus::None;
-    }
-    old().filter(|&name| !is_needed(name)).min().map_or(Surplus::AllNeeded, Surplus::Oldest)
 }
 
 /// Rotation by age: a deadline that stands still until it is reached.
@@ -155,14 +119,9 @@ impl SyncDelay {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use svlib::tai64n::Tai64n;
 
     fn policy(size: u64, line_limit: u64) -> Policy {
-        Policy { size, line_limit, whole_lines: false, keep: 10, keep_min: 10 }
-    }
-
-    fn old(times: &[u64]) -> Vec<LogName> {
-        times.iter().map(|&seconds| LogName::new(Tai64n { seconds, nanos: 0 }, Stage::Saved)).collect()
+        Policy { size, line_limit, whole_lines: false }
     }
 
     /// The files that come of `bytes` and of `write_size` bytes offered at a time.
@@ -204,40 +163,6 @@ mod tests {
     fn with_size_zero_nothing_is_rotated() {
         assert_eq!(policy(0, 10).portion(u64::MAX, b"a\n"), Portion { length: 2, rotate: false });
         assert!(!policy(0, 10).is_full(u64::MAX));
-    }
-
-    #[test]
-    fn one_oldest_file_goes_at_a_time() {
-        let policy = Policy { keep: 2, keep_min: 1, ..policy(0, 0) };
-        let nothing = |_| false;
-        let first = old(&[1])[0];
-        assert_eq!(policy.surplus(&old(&[3, 1, 2, 4]), nothing), Surplus::Oldest(first));
-        assert_eq!(policy.surplus(&old(&[3, 1]), nothing), Surplus::None);
-        assert_eq!(policy.expendable(&old(&[3, 1]), nothing), Surplus::Oldest(first));
-        assert_eq!(policy.expendable(&old(&[3]), nothing), Surplus::None);
-    }
-
-    #[test]
-    fn a_needed_file_counts_but_stays() {
-        let policy = Policy { keep: 1, ..policy(0, 0) };
-        let names = old(&[1, 2]);
-        assert_eq!(policy.surplus(&names, |name| name == names[0]), Surplus::Oldest(names[1]));
-        assert_eq!(policy.surplus(&names, |_| true), Surplus::AllNeeded);
-    }
-
-    #[test]
-    fn temporary_files_do_not_count() {
-        let policy = Policy { keep: 1, ..policy(0, 0) };
-        let names = old(&[1, 2]);
-        assert_eq!(policy.surplus(&[names[0].at(Stage::Temporary), names[1]], |_| false), Surplus::None);
-    }
-
-    #[test]
-    fn keep_zero_keeps_all_and_n_not_below_keep_is_none() {
-        let names = old(&[1, 2, 3]);
-        assert_eq!(Policy { keep: 0, ..policy(0, 0) }.surplus(&names, |_| false), Surplus::None);
-        let policy = Policy { keep: 2, keep_min: 2, ..policy(0, 0) };
-        assert_eq!(policy.expendable(&names, |_| false), Surplus::None);
     }
 
     #[test]
@@ -292,22 +217,6 @@ mod tests {
             prop_assert_eq!(&whole, &files(&policy, &bytes, write_size));
             prop_assert_eq!(&whole.concat(), &bytes);
             prop_assert!(whole.iter().all(|file| file.len() as u64 <= size));
-        }
-
-        #[test]
-        fn only_one_that_may_go_goes(
-            times in prop::collection::vec(0_u64..50, 0..20),
-            keep in 0_u64..10,
-            needed in 0_u64..50,
-        ) {
-            let policy = Policy { keep, ..policy(0, 0) };
-            let removable = times.iter().copied().filter(|&time| time != needed).min();
-            let expected = match removable {
-                _ if keep == 0 || times.len() as u64 <= keep => Surplus::None,
-                Some(oldest) => Surplus::Oldest(old(&[oldest])[0]),
-                None => Surplus::AllNeeded,
-            };
-            prop_assert_eq!(policy.surplus(&old(&times), |name| name.time.seconds == needed), expected);
         }
     }
 }

@@ -57,10 +57,10 @@ impl Processor {
         Self { command, running, waiting: 0, failures: 0, retry_at: None }
     }
 
-    /// Counts the files that wait: svlogd may have ended before they were processed.
-    pub fn find_waiting(&mut self, directory: &Directory) {
+    /// Counts the old files that wait: svlogd may have ended before they were processed.
+    pub fn find_waiting(&mut self, names: &[LogName]) {
         if self.command.is_some() {
-            self.waiting = directory.old_files().unwrap_or_default().into_iter().filter(is_waiting).count();
+            self.waiting = names.iter().filter(|name| is_waiting(name)).count();
         }
     }
 
@@ -124,6 +124,11 @@ impl Processor {
                 self.fail(directory, now, report);
             }
         }
+    }
+
+    /// Whether it is this process.
+    pub fn is_running(&self, pid: Pid) -> bool {
+        self.running.as_ref().is_some_and(|running| running.is(pid))
     }
 
     /// Takes note that a child has ended. `false` if it was not this processor.

@@ -21,6 +21,11 @@ impl Report {
         Self { counters: Counters::default(), diag: Diag::new("svlogd", None), verbose }
     }
 
+    /// Whether it says what `-v` asks for.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// What ends the program.
     pub fn fatal(&self, message: &dyn Message) {
         self.diag.fatal(message);

@@ -1,6 +1,6 @@
-//! Which old files `max-age` and `max-total` leave.
+//! Which old files `n`, `N`, `max-age` and `max-total` leave.
 //!
-//! What is there already, however much, is brought within these limits; `n` takes away one file for each rotation.
+//! `n` takes away one file for each rotation; what is there already, however much, is brought within the other limits.
 
 use std::time::Duration;
 
@@ -10,10 +10,25 @@ use svlib::tai64n::Tai64n;
 /// The limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
+    /// How many old files are kept, zero for all.
+    pub keep: u64,
+    /// How many of them a full disk leaves.
+    pub keep_min: u64,
     /// How long ago a file may have been rotated, by its name.
     pub max_age: Option<Duration>,
     /// How many bytes the old files and `current` may have together.
     pub max_total: Option<u64>,
+}
+
+/// Whether there are too many old files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surplus {
+    /// There are not.
+    None,
+    /// This one is to go.
+    Oldest(LogName),
+    /// There are, but all are needed.
+    AllNeeded,
 }
 
 /// A file in a log directory.
@@ -37,7 +52,19 @@ pub struct Pruning {
 }
 
 impl Retention {
-    /// Whether there is a limit.
+    /// After a rotation: the oldest of the old files, if there are more than `keep` of them. One only, even if there
+    /// are many more, and never one that `is_needed`.
+    pub fn surplus(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+        if self.keep == 0 { Surplus::None } else { oldest_beyond(self.keep, names, is_needed) }
+    }
+
+    /// When the disk is full: the oldest of the old files, if there are more than `keep_min` of them and the config
+    /// allows it.
+    pub fn expendable(&self, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+        if self.keep_min < self.keep { oldest_beyond(self.keep_min, names, is_needed) } else { Surplus::None }
+    }
+
+    /// Whether `max-age` or `max-total` is a limit.
     pub fn is_limited(&self) -> bool {
         self.max_age.is_some() || self.max_total.is_some()
     }
@@ -70,6 +97,14 @@ impl Retention {
     }
 }
 
+fn oldest_beyond(keep: u64, names: &[LogName], is_needed: impl Fn(LogName) -> bool) -> Surplus {
+    let old = || names.iter().copied().filter(|name| name.stage != Stage::Temporary);
+    if old().count() as u64 <= keep {
+        return Surplus::None;
+    }
+    old().filter(|&name| !is_needed(name)).min().map_or(Surplus::AllNeeded, Surplus::Oldest)
+}
+
 /// `None` if it is never so late.
 fn later(time: Tai64n, age: Duration) -> Option<Tai64n> {
     // The second after, so that a deadline in whole seconds is not a moment early.
@@ -82,6 +117,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn old(times: &[u64]) -> Vec<LogName> {
+        times.iter().map(|&seconds| LogName::new(Tai64n { seconds, nanos: 0 }, Stage::Saved)).collect()
+    }
+
     fn file(seconds: u64, bytes: u64) -> OldFile {
         OldFile { name: LogName::new(Tai64n { seconds, nanos: 5 }, Stage::Saved), bytes }
     }
@@ -91,11 +130,11 @@ mod tests {
     }
 
     fn aged(seconds: u64) -> Retention {
-        Retention { max_age: Some(Duration::from_secs(seconds)), max_total: None }
+        Retention { max_age: Some(Duration::from_secs(seconds)), ..Retention::default() }
     }
 
     fn total(bytes: u64) -> Retention {
-        Retention { max_age: None, max_total: Some(bytes) }
+        Retention { max_total: Some(bytes), ..Retention::default() }
     }
 
     fn removed(pruning: &Pruning) -> Vec<u64> {
@@ -147,7 +186,57 @@ mod tests {
         assert_eq!(retention.prune(&mut [file(1, u64::MAX)], 9, at(u64::MAX), |_| false), Pruning::default());
     }
 
+    #[test]
+    fn one_oldest_file_goes_at_a_time() {
+        let retention = Retention { keep: 2, keep_min: 1, ..Retention::default() };
+        let nothing = |_| false;
+        let first = old(&[1])[0];
+        assert_eq!(retention.surplus(&old(&[3, 1, 2, 4]), nothing), Surplus::Oldest(first));
+        assert_eq!(retention.surplus(&old(&[3, 1]), nothing), Surplus::None);
+        assert_eq!(retention.expendable(&old(&[3, 1]), nothing), Surplus::Oldest(first));
+        assert_eq!(retention.expendable(&old(&[3]), nothing), Surplus::None);
+    }
+
+    #[test]
+    fn a_needed_file_counts_but_stays() {
+        let retention = Retention { keep: 1, ..Retention::default() };
+        let names = old(&[1, 2]);
+        assert_eq!(retention.surplus(&names, |name| name == names[0]), Surplus::Oldest(names[1]));
+        assert_eq!(retention.surplus(&names, |_| true), Surplus::AllNeeded);
+    }
+
+    #[test]
+    fn temporary_files_do_not_count() {
+        let retention = Retention { keep: 1, ..Retention::default() };
+        let names = old(&[1, 2]);
+        assert_eq!(retention.surplus(&[names[0].at(Stage::Temporary), names[1]], |_| false), Surplus::None);
+    }
+
+    #[test]
+    fn keep_zero_keeps_all_and_n_not_below_keep_is_none() {
+        let names = old(&[1, 2, 3]);
+        assert_eq!(Retention { keep: 0, ..Retention::default() }.surplus(&names, |_| false), Surplus::None);
+        let retention = Retention { keep: 2, keep_min: 2, ..Retention::default() };
+        assert_eq!(retention.expendable(&names, |_| false), Surplus::None);
+    }
+
     proptest! {
+        #[test]
+        fn only_one_that_may_go_goes(
+            times in prop::collection::vec(0_u64..50, 0..20),
+            keep in 0_u64..10,
+            needed in 0_u64..50,
+        ) {
+            let retention = Retention { keep, ..Retention::default() };
+            let removable = times.iter().copied().filter(|&time| time != needed).min();
+            let expected = match removable {
+                _ if keep == 0 || times.len() as u64 <= keep => Surplus::None,
+                Some(oldest) => Surplus::Oldest(old(&[oldest])[0]),
+                None => Surplus::AllNeeded,
+            };
+            prop_assert_eq!(retention.surplus(&old(&times), |name| name.time.seconds == needed), expected);
+        }
+
         #[test]
         fn what_is_left_is_within_the_limits(
             files in prop::collection::btree_map(0_u64..100, 0_u64..50, 0..20),
@@ -158,7 +247,7 @@ mod tests {
             needed in 0_u64..100,
         ) {
             let mut files: Vec<_> = files.into_iter().map(|(seconds, bytes)| file(seconds, bytes)).collect();
-            let retention = Retention { max_age: max_age.map(Duration::from_secs), max_total };
+            let retention = Retention { max_age: max_age.map(Duration::from_secs), max_total, ..Retention::default() };
             let is_needed = |name: LogName| name.time.seconds == needed;
             let pruning = retention.prune(&mut files, current, at(now), is_needed);
             prop_assert!(pruning.remove.is_sorted());

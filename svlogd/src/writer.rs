@@ -1,4 +1,4 @@
-//! Bytes into the files of one log directory: written, rotated, processed, removed.
+//! Bytes into the files of one log directory: written and rotated.
 //!
 //! Nothing here waits. What cannot be written is kept until [`Writer::tend`] finds the obstacle gone, and the writer of
 //! the log is held back meanwhile.
@@ -8,17 +8,16 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
-use svlib::log_name::{LogName, Stage};
 use svlib::sys::{clock, timezone};
 use svlib::tai64n::Tai64n;
 
 use crate::config::setting::{ClockRotation, Zone};
 use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
-use crate::policy::{Age, Policy, Surplus, SyncDelay};
-use crate::processor::{Processor, WAITING_LIMIT};
+use crate::old_files::{Backlog, OldFiles, Underway};
+use crate::policy::{Age, Policy, SyncDelay};
+use crate::processor;
 use crate::report::{InDirectory, Report};
-use crate::retention::Retention;
 use crate::schedule::Schedule;
 
 /// What was gathered is written once it has grown to so many bytes.
@@ -27,12 +26,14 @@ const GATHER_LIMIT: usize = 64 << 10;
 /// How long to wait before another try.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the config asks for as time goes on, on top of runit's.
-pub struct Terms {
-    /// When the wall clock rotates.
+/// When `current` is rotated and synced.
+pub struct Settings {
+    /// By its size.
+    pub policy: Policy,
+    /// By its age.
+    pub age: Option<Age>,
+    /// On the wall clock.
     pub clock_rotation: Option<ClockRotation>,
-    /// Which old files are left.
-    pub retention: Retention,
     /// How long what was written may stay unsynced.
     pub fsync: Option<Duration>,
 }
@@ -41,17 +42,10 @@ pub struct Terms {
 pub struct Writer {
     directory: Directory,
     current: Current,
+    old_files: OldFiles,
     policy: Policy,
     age: Option<Age>,
-    processor: Processor,
-    /// So many old files were too many when there was none that could go.
-    owed_removals: usize,
     schedule: Option<Schedule>,
-    retention: Retention,
-    /// At this time on the wall clock, a file will be too old.
-    expiry: Option<Tai64n>,
-    /// Once `current` has more bytes, the files have too many together.
-    room: Option<u64>,
     sync: Option<SyncDelay>,
     /// What is to be written.
     gathered: Vec<u8>,
@@ -59,8 +53,6 @@ pub struct Writer {
     pause: Option<Pause>,
     /// What was said of the pause, so that it is said once.
     said: Option<Obstacle>,
-    /// svlogd is about to end: what waits for the processor may be any number of files.
-    ending: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,8 +68,8 @@ enum Rotation {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     Failure(Failure),
-    /// Too many files wait for the processor.
-    Processor,
+    /// Too many files wait.
+    Backlog(Backlog),
 }
 
 impl From<Failure> for Obstacle {
@@ -90,71 +82,52 @@ impl From<Failure> for Obstacle {
 enum Pause {
     /// Until this time on the monotonic clock.
     Until(Duration),
-    UntilProcessed,
+    UntilFewerWait,
 }
 
 impl Writer {
     /// A writer that first writes what is `unwritten`.
     ///
     /// # Errors
-    /// `current` cannot be opened, and waiting would not help. The processor and what is unwritten come back.
+    /// `current` cannot be opened, and waiting would not help. What is being done and what is unwritten come back.
     pub fn open(
         directory: Directory,
-        policy: Policy,
-        age: Option<Age>,
-        processor: Processor,
+        settings: &Settings,
+        old_files: OldFiles,
         unwritten: Vec<u8>,
         report: &Report,
-    ) -> Result<Self, Box<(Failure, Processor, Vec<u8>)>> {
+    ) -> Result<Self, Box<(Failure, Underway, Vec<u8>)>> {
         let (current, found) = match Current::find(&directory) {
             Ok(found) => found,
-            Err(failure) => return Err(Box::new((failure, processor, unwritten))),
+            Err(failure) => return Err(Box::new((failure, old_files.close(&directory, report), unwritten))),
         };
+        let schedule = settings.clock_rotation.map(|rotation| schedule(rotation, &current));
         let mut writer = Self {
             directory,
             current,
-            policy,
-            age,
-            processor,
-            owed_removals: 0,
-            schedule: None,
-            retention: Retention::default(),
-            expiry: None,
-            room: None,
-            sync: None,
+            old_files,
+            policy: settings.policy,
+            age: settings.age,
+            schedule,
+            sync: settings.fsync.map(SyncDelay::new),
             gathered: unwritten,
             rotation: Rotation::None,
             pause: None,
             said: None,
-            ending: false,
         };
-        if let Found::SetAside(name) = found {
-            writer.remove_old_files(name, report);
-        }
-        writer.processor.find_waiting(&writer.directory);
+        writer.old_files.take_over(found.set_aside(), &writer.directory, report);
         match writer.current.open(&writer.directory) {
             Ok(_) => {}
             Err(failure) if is_shortage(failure.errno) => writer.pause(failure.into(), report),
-            Err(failure) => return Err(Box::new((failure, writer.processor, writer.gathered))),
+            Err(failure) => {
+                let underway = writer.old_files.close(&writer.directory, report);
+                return Err(Box::new((failure, underway, writer.gathered)));
+            }
         }
         let verb = if found == Found::Clean { "append: " } else { "new: " };
         report.info(&(verb, InDirectory(writer.directory.name(), "current")));
+        writer.prune(report);
         Ok(writer)
-    }
-
-    /// What is done as time goes on, on top of runit's.
-    pub fn set_terms(&mut self, terms: Terms, report: &Report) {
-        let now = clock::wall().unix_seconds();
-        // What was due while no svlogd ran is due now.
-        let since = self.current.written_before().map_or(now, |written| written.min(now));
-        if terms.clock_rotation.is_some_and(|rotation| rotation.zone == Zone::Local) {
-            timezone::reload();
-        }
-        let schedule = |rotation| Schedule::new(rotation, since, timezone::offset_at);
-        self.schedule = terms.clock_rotation.map(schedule);
-        self.sync = terms.fsync.map(SyncDelay::new);
-        self.retention = terms.retention;
-        self.prune(report);
     }
 
     /// Writes `bytes` after what was gathered; what cannot be written now is gathered too.
@@ -215,11 +188,11 @@ impl Writer {
 
     /// Does what the time, or a child that has ended, makes possible.
     pub fn tend(&mut self, now: Duration, report: &Report) {
-        self.processor.tend(&self.directory, now, report);
+        self.old_files.tend(&self.directory, now, report);
         let paused = match self.pause {
             None => false,
             Some(Pause::Until(time)) => now < time,
-            Some(Pause::UntilProcessed) => self.is_processor_full(),
+            Some(Pause::UntilFewerWait) => self.old_files.backlog().is_some(),
         };
         if self.age.as_mut().is_some_and(|age| age.take_due(now)) {
             self.ask_rotation();
@@ -257,7 +230,7 @@ impl Writer {
         {
             self.ask_rotation();
         }
-        if self.expiry.is_some_and(|expiry| expiry <= now) {
+        if self.old_files.expiry().is_some_and(|expiry| expiry <= now) {
             self.prune(report);
         }
     }
@@ -265,7 +238,7 @@ impl Writer {
     /// When the wall clock asks for something, in Unix seconds.
     pub fn wall_deadline(&self) -> Option<i64> {
         let rotation = self.schedule.as_ref().map(Schedule::due);
-        let expiry = self.expiry.map(Tai64n::unix_seconds);
+        let expiry = self.old_files.expiry().map(Tai64n::unix_seconds);
         [rotation, expiry].into_iter().flatten().min()
     }
 
@@ -273,49 +246,36 @@ impl Writer {
     pub fn deadline(&self) -> Option<Duration> {
         let retry = match self.pause {
             Some(Pause::Until(time)) => Some(time),
-            Some(Pause::UntilProcessed) | None => None,
+            Some(Pause::UntilFewerWait) | None => None,
         };
         let age = self.age.as_ref().and_then(Age::due);
         let sync = self.sync.as_ref().and_then(SyncDelay::due);
-        [retry, age, sync, self.processor.deadline()].into_iter().flatten().min()
+        [retry, age, sync, self.old_files.deadline()].into_iter().flatten().min()
     }
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid, status: ExitStatus, report: &Report) -> bool {
-        let now = clock::now().monotonic;
-        if !self.processor.ended(pid, status, &self.directory, now, report) {
-            return false;
-        }
-        while self.owed_removals > 0 {
-            let names = self.old_files("unable to read directory", report);
-            match self.remove_surplus(&names, None, report) {
-                Surplus::Oldest(_) => self.owed_removals -= 1,
-                Surplus::None => self.owed_removals = 0,
-                Surplus::AllNeeded => break,
-            }
-        }
-        self.prune(report);
-        true
+        self.old_files.child_ended(pid, status, self.current.size(), &self.directory, report)
     }
 
     /// No more bytes will come.
     pub fn end(&mut self) {
-        self.ending = true;
+        self.old_files.end();
     }
 
-    /// Whether all is written and the processor has done what it can.
+    /// Whether all is written, and done with.
     pub fn is_finished(&self) -> bool {
-        !self.is_held() && self.processor.is_finished()
+        !self.is_held() && self.old_files.is_finished()
     }
 
-    /// Closes the files; returns the processor and what could not be written.
-    pub fn close(self, report: &Report) -> (Processor, Vec<u8>) {
+    /// Closes the files; returns what is being done to old ones, and what could not be written.
+    pub fn close(self, report: &Report) -> (Underway, Vec<u8>) {
         let name = self.directory.name();
         report.info(&("close: ", name));
         if let Err(failure) = self.current.close(&self.directory) {
             report.failure(failure.what, &name, failure.errno);
         }
-        (self.processor, self.gathered)
+        (self.old_files.close(&self.directory, report), self.gathered)
     }
 
     /// Writes and rotates until there are no more bytes or there is an obstacle; returns how many were written.
@@ -345,7 +305,7 @@ impl Writer {
         if let Some(sync) = &mut self.sync {
             sync.written(clock::now().monotonic);
         }
-        if self.room.is_some_and(|room| self.current.size() > room) {
+        if self.old_files.lack_room(self.current.size()) {
             self.prune(report);
         }
         if portion.rotate && count == portion.length {
@@ -358,112 +318,41 @@ impl Writer {
     fn write_making_room(&mut self, bytes: &[u8], report: &Report) -> Result<usize, Failure> {
         loop {
             match self.current.write(&self.directory, bytes) {
-                Err(failure) if failure.errno == Errno::ENOSPC && self.make_room(report) => {}
+                Err(failure)
+                    if failure.errno == Errno::ENOSPC
+                        && self.old_files.make_room(&self.directory, report) => {}
                 result => return result,
             }
         }
     }
 
-    fn make_room(&self, report: &Report) -> bool {
-        let names = self.old_files("unable to read directory, want remove old logfile", report);
-        let Surplus::Oldest(oldest) = self.policy.expendable(&names, |name| self.processor.needs(name))
-        else {
-            return false;
-        };
-        let file = oldest.to_string();
-        report.warning(&("out of disk space, delete: ", InDirectory(self.directory.name(), &file)));
-        self.remove(&file, report)
-    }
-
     fn rotate(&mut self, report: &Report) -> Result<(), Obstacle> {
         if self.current.size() > 0 {
-            if self.is_processor_full() {
-                return Err(Obstacle::Processor);
+            if let Some(backlog) = self.old_files.backlog() {
+                return Err(Obstacle::Backlog(backlog));
             }
-            let name = self.current.rotate(&self.directory, self.processor.stage(), report)?;
-            self.processor.add();
+            let name = self.current.rotate(&self.directory, self.old_files.stage(), report)?;
             if let Some(sync) = &mut self.sync {
                 sync.synced();
             }
-            self.remove_old_files(name, report);
-            self.prune(report);
-            self.processor.tend(&self.directory, clock::now().monotonic, report);
+            self.rotation = Rotation::None;
+            // What is started now finds the directory as it is to be.
+            let opened = self.current.open(&self.directory).map(drop);
+            self.old_files.add(name, &self.directory, report);
+            return Ok(opened?);
         }
         self.rotation = Rotation::None;
         self.current.open(&self.directory)?;
         Ok(())
     }
 
-    /// Removes what a processor left behind, and the oldest file if there are too many; never the `newest`, even if the
-    /// clock has been set back.
-    fn remove_old_files(&mut self, newest: LogName, report: &Report) {
-        let names = self.old_files("unable to read directory", report);
-        for &name in names.iter().filter(|name| name.stage == Stage::Temporary) {
-            let file = name.to_string();
-            if !self.processor.needs(name)
-                && let Err(errno) = self.directory.unlink(&file)
-            {
-                report.failure("unable to unlink processor leftover", &file, errno);
-            }
-        }
-        if self.remove_surplus(&names, Some(newest), report) == Surplus::AllNeeded {
-            self.owed_removals += 1;
-        }
-    }
-
-    fn remove_surplus(&self, names: &[LogName], newest: Option<LogName>, report: &Report) -> Surplus {
-        let is_needed = |name| self.processor.needs(name) || newest == Some(name);
-        let surplus = self.policy.surplus(names, is_needed);
-        if let Surplus::Oldest(oldest) = surplus {
-            let file = oldest.to_string();
-            report.info(&("delete: ", InDirectory(self.directory.name(), &file)));
-            self.remove(&file, report);
-        }
-        surplus
-    }
-
-    /// Removes what is too old or too much.
     fn prune(&mut self, report: &Report) {
-        if !self.retention.is_limited() {
-            return;
-        }
-        let mut files = self.directory.old_file_sizes().unwrap_or_else(|errno| {
-            report.failure("unable to read directory", &self.directory.name(), errno);
-            Vec::new()
-        });
-        let is_needed = |name| self.processor.needs(name);
-        let pruning = self.retention.prune(&mut files, self.current.size(), clock::wall(), is_needed);
-        (self.expiry, self.room) = (pruning.expiry, pruning.room);
-        for name in pruning.remove {
-            let file = name.to_string();
-            report.info(&("delete: ", InDirectory(self.directory.name(), &file)));
-            self.remove(&file, report);
-        }
-    }
-
-    /// The old files; none, with a warning, where they cannot be found.
-    fn old_files(&self, what: &str, report: &Report) -> Vec<LogName> {
-        self.directory.old_files().unwrap_or_else(|errno| {
-            report.failure(what, &self.directory.name(), errno);
-            Vec::new()
-        })
-    }
-
-    fn remove(&self, file: &str, report: &Report) -> bool {
-        let result = self.directory.unlink(file);
-        if let Err(errno) = result {
-            report.failure("unable to unlink oldest logfile", &self.directory.name(), errno);
-        }
-        result.is_ok()
-    }
-
-    fn is_processor_full(&self) -> bool {
-        self.processor.is_full() && !self.ending
+        self.old_files.prune(self.current.size(), &self.directory, report);
     }
 
     fn pause(&mut self, obstacle: Obstacle, report: &Report) {
         self.pause = Some(match obstacle {
-            Obstacle::Processor => Pause::UntilProcessed,
+            Obstacle::Backlog(_) => Pause::UntilFewerWait,
             Obstacle::Failure(_) => Pause::Until(clock::now().monotonic.saturating_add(RETRY)),
         });
         if self.said.replace(obstacle) != Some(obstacle) {
@@ -472,13 +361,25 @@ impl Writer {
                 Obstacle::Failure(Failure { what, errno }) => {
                     report.pausing(&(what, ": ", name, ": ", errno.desc()));
                 }
-                Obstacle::Processor => {
-                    let count = WAITING_LIMIT.to_string();
+                Obstacle::Backlog(Backlog::Processor) => {
+                    let count = processor::WAITING_LIMIT.to_string();
                     report.pausing(&(&count, " files wait for the processor: ", name));
                 }
+                // It is what the disk can take, no trouble.
+                Obstacle::Backlog(Backlog::Sealer) => {}
             }
         }
     }
+}
+
+/// What was due while no svlogd ran is due now.
+fn schedule(rotation: ClockRotation, current: &Current) -> Schedule {
+    let now = clock::wall().unix_seconds();
+    let since = current.written_before().map_or(now, |written| written.min(now));
+    if rotation.zone == Zone::Local {
+        timezone::reload();
+    }
+    Schedule::new(rotation, since, timezone::offset_at)
 }
 
 /// Whether the reason is one that passes.

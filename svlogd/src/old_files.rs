@@ -1,0 +1,275 @@
+//! What becomes of rotated files: they are sealed, processed and, in the end, removed.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use svlib::exit_status::ExitStatus;
+use svlib::log_name::{LogName, Packing, Stage};
+use svlib::sys::clock;
+use svlib::tai64n::Tai64n;
+
+use crate::directory::Directory;
+use crate::processor::{Processor, Running};
+use crate::report::{InDirectory, Report};
+use crate::retention::{OldFile, Retention, Surplus};
+use crate::seal::{Batch, Sealer};
+
+/// What the config says of old files.
+pub struct Settings {
+    /// The shell command that they are fed through.
+    pub processor: Option<Vec<u8>>,
+    /// Which of them are left.
+    pub retention: Retention,
+}
+
+/// What is being done to the files of a directory that is closed.
+#[derive(Default)]
+pub struct Underway {
+    processor: Option<Running>,
+    sealing: Vec<Batch>,
+}
+
+impl Underway {
+    /// Takes note that a child has ended. `false` if it is none of this directory's.
+    pub fn child_ended(&mut self, pid: Pid) -> bool {
+        let sealing = self.sealing.len();
+        self.sealing.retain(|batch| !batch.is(pid));
+        self.processor.take_if(|running| running.is(pid)).is_some() || sealing != self.sealing.len()
+    }
+}
+
+/// What too many files wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// To be brought to the disk.
+    Sealer,
+    /// To be processed.
+    Processor,
+}
+
+/// The old files of one log directory.
+pub struct OldFiles {
+    processor: Processor,
+    sealer: Sealer,
+    retention: Retention,
+    /// So many old files were too many when there was none that could go.
+    owed_removals: usize,
+    /// At this time on the wall clock, a file will be too old.
+    expiry: Option<Tai64n>,
+    /// Once `current` has more bytes, the files have too many together.
+    room: Option<u64>,
+    /// svlogd is about to end: any number of files may wait.
+    ending: bool,
+}
+
+impl OldFiles {
+    /// Old files to which something may be done since before the config was read again.
+    pub fn new(settings: Settings, underway: Underway) -> Self {
+        Self {
+            processor: Processor::new(settings.processor, underway.processor),
+            sealer: Sealer::new(underway.sealing),
+            retention: settings.retention,
+            owed_removals: 0,
+            expiry: None,
+            room: None,
+            ending: false,
+        }
+    }
+
+    /// Takes up what another svlogd has left; it had not closed the file that was `set_aside`.
+    pub fn take_over(&mut self, set_aside: Option<LogName>, directory: &Directory, report: &Report) {
+        let names = self.names("unable to read directory", directory, report);
+        self.remove_leftovers(&names, directory, report);
+        if set_aside.is_some() {
+            self.remove_surplus(&names, set_aside, directory, report);
+        }
+        self.processor.find_waiting(&names);
+    }
+
+    /// One more file has been rotated, beside a new `current` that is empty.
+    pub fn add(&mut self, name: LogName, directory: &Directory, report: &Report) {
+        match self.processor.stage() {
+            Stage::Saved => self.sealer.seal(name),
+            _ => self.sealer.sync(name),
+        }
+        self.processor.add();
+        let names = self.names("unable to read directory", directory, report);
+        self.remove_leftovers(&names, directory, report);
+        if self.remove_surplus(&names, Some(name), directory, report) == Surplus::AllNeeded {
+            self.owed_removals += 1;
+        }
+        self.prune(0, directory, report);
+        self.tend(directory, clock::now().monotonic, report);
+    }
+
+    /// What a file will be once it is rotated.
+    pub fn stage(&self) -> Stage {
+        self.processor.stage()
+    }
+
+    /// What too many files wait for, so that there must not be more.
+    pub fn backlog(&self) -> Option<Backlog> {
+        if self.processor.is_full() && !self.ending {
+            return Some(Backlog::Processor);
+        }
+        // That is soon over, even for an svlogd that is about to end.
+        self.sealer.is_full().then_some(Backlog::Sealer)
+    }
+
+    /// Does what the time, or a child that has ended, makes possible.
+    pub fn tend(&mut self, directory: &Directory, now: Duration, report: &Report) {
+        // What waited for the disk when the config got a processor is not for that.
+        if !self.sealer.is_sealing() {
+            self.processor.tend(directory, now, report);
+        }
+        self.sealer.tend(directory, report);
+    }
+
+    /// The time on the monotonic clock at which there is something to [`tend`](Self::tend) to.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.processor.deadline()
+    }
+
+    /// The time on the wall clock at which a file will be too old.
+    pub fn expiry(&self) -> Option<Tai64n> {
+        self.expiry
+    }
+
+    /// Whether the files have too many bytes together with a `current` of so many.
+    pub fn lack_room(&self, current: u64) -> bool {
+        self.room.is_some_and(|room| current > room)
+    }
+
+    /// Takes note that a child has ended. `false` if it is none of this directory's.
+    pub fn child_ended(
+        &mut self,
+        pid: Pid,
+        status: ExitStatus,
+        current: u64,
+        directory: &Directory,
+        report: &Report,
+    ) -> bool {
+        if self.sealer.ended(pid, status, directory, report) {
+            return true;
+        }
+        if self.processor.is_running(pid) {
+            report.info(&"sigchild received.");
+        }
+        let now = clock::now().monotonic;
+        if !self.processor.ended(pid, status, directory, now, report) {
+            return false;
+        }
+        while self.owed_removals > 0 {
+            let names = self.names("unable to read directory", directory, report);
+            match self.remove_surplus(&names, None, directory, report) {
+                Surplus::Oldest(_) => self.owed_removals -= 1,
+                Surplus::None => self.owed_removals = 0,
+                Surplus::AllNeeded => break,
+            }
+        }
+        self.prune(current, directory, report);
+        true
+    }
+
+    /// No more files will come than the last `current`.
+    pub fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Whether all are safely stored, and the processor has done what it can.
+    pub fn is_finished(&self) -> bool {
+        self.processor.is_finished() && self.sealer.is_finished()
+    }
+
+    /// Hands over what is being done.
+    pub fn close(self, directory: &Directory, report: &Report) -> Underway {
+        Underway { processor: self.processor.into_running(), sealing: self.sealer.close(directory, report) }
+    }
+
+    /// Removes what is too old or too much, beside a `current` of so many bytes.
+    pub fn prune(&mut self, current: u64, directory: &Directory, report: &Report) {
+        if !self.retention.is_limited() {
+            return;
+        }
+        let names = self.names("unable to read directory", directory, report);
+        let mut files: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| size(name, directory).map(|bytes| OldFile { name, bytes }))
+            .collect();
+        let is_needed = |name| self.processor.needs(name);
+        let pruning = self.retention.prune(&mut files, current, clock::wall(), is_needed);
+        (self.expiry, self.room) = (pruning.expiry, pruning.room);
+        for name in pruning.remove {
+            self.delete(name, directory, report);
+        }
+        self.sealer.tend(directory, report);
+    }
+
+    /// On a full disk, one old file is removed if the config allows it. Whether one was.
+    pub fn make_room(&mut self, directory: &Directory, report: &Report) -> bool {
+        if self.sealer.delete_now(directory) {
+            return true;
+        }
+        let names = self.names("unable to read directory, want remove old logfile", directory, report);
+        let is_needed = |name| self.processor.needs(name) || self.sealer.needs(name);
+        let Surplus::Oldest(oldest) = self.retention.expendable(&names, is_needed) else { return false };
+        let file = oldest.to_string();
+        report.warning(&("out of disk space, delete: ", InDirectory(directory.name(), &file)));
+        self.sealer.delete(oldest);
+        self.sealer.delete_now(directory)
+    }
+
+    /// Removes what a processor left behind.
+    fn remove_leftovers(&self, names: &[LogName], directory: &Directory, report: &Report) {
+        for &name in names.iter().filter(|name| name.stage == Stage::Temporary) {
+            let file = name.to_string();
+            if !self.processor.needs(name)
+                && let Err(errno) = directory.unlink(&file)
+            {
+                report.failure("unable to unlink processor leftover", &file, errno);
+            }
+        }
+    }
+
+    /// Removes the oldest file if there are too many; never the `newest`, even if the clock has been set back.
+    fn remove_surplus(
+        &mut self,
+        names: &[LogName],
+        newest: Option<LogName>,
+        directory: &Directory,
+        report: &Report,
+    ) -> Surplus {
+        let newest = newest.map(|newest| newest.time);
+        let is_needed = |name: LogName| self.processor.needs(name) || newest == Some(name.time);
+        let surplus = self.retention.surplus(names, is_needed);
+        if let Surplus::Oldest(oldest) = surplus {
+            self.delete(oldest, directory, report);
+        }
+        surplus
+    }
+
+    fn delete(&mut self, name: LogName, directory: &Directory, report: &Report) {
+        report.info(&("delete: ", InDirectory(directory.name(), &name.to_string())));
+        self.sealer.delete(name);
+    }
+
+    /// The old files, as they will be when all that is begun is done; none, with a warning, where they cannot be found.
+    fn names(&self, what: &str, directory: &Directory, report: &Report) -> Vec<LogName> {
+        let mut names = directory.old_files().unwrap_or_else(|errno| {
+            report.failure(what, &directory.name(), errno);
+            Vec::new()
+        });
+        // What an operator has packed is the operator's: runit counts and deletes only its own names too.
+        names.retain(|name| name.packing == Packing::Plain);
+        self.sealer.foresee(&mut names);
+        names
+    }
+}
+
+/// The size of a file, which may not have its name yet. `None` if it is gone.
+fn size(name: LogName, directory: &Directory) -> Option<u64> {
+    // Under its new name at the latest, if it is renamed meanwhile.
+    let stages = [name.stage, Stage::Unprocessed, name.stage];
+    let stat = stages.into_iter().find_map(|stage| directory.stat(name.at(stage).to_string()).ok())?;
+    Some(u64::try_from(stat.st_size).unwrap_or_default())
+}

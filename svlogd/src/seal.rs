@@ -1,0 +1,330 @@
+//! Rotation that holds nobody up. A full `current` becomes `@….u` at once; a [`helper`] syncs it, sets its mode and gives it its
+//! name, `@….s`, beside the writing. Old files that are too many are deleted by the same helper.
+//!
+//! `@….s` keeps its meaning, safely stored. Until then the file is what runit, too, takes it for: one that was not closed
+//! in good order. What is rotated while a helper runs is left to the next one, so that a helper has the more to do at
+//! once the faster the log is.
+
+use std::ffi::OsString;
+
+use nix::sys::stat::fchmod;
+use nix::unistd::{Pid, fsync};
+use svlib::exit_status::ExitStatus;
+use svlib::log_name::{LogName, Stage};
+
+use crate::current::{Failure, failed};
+use crate::directory::Directory;
+use crate::helper::{self, unless_gone};
+use crate::permissions::Permissions;
+use crate::report::{InDirectory, Report};
+
+/// With so many files not yet synced, `current` is not rotated any more: once it is full, the writer waits for the disk.
+pub const WAITING_LIMIT: usize = 64;
+
+/// What is to be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    /// It is brought to the disk, and named `@….s`.
+    Seal,
+    /// It is brought to the disk.
+    Sync,
+    /// It is deleted.
+    Delete,
+}
+
+impl Action {
+    const ALL: [Self; 3] = [Self::Seal, Self::Sync, Self::Delete];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Sync => "sync",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    action: Action,
+    file: LogName,
+}
+
+impl Order {
+    fn perform(self, directory: &Directory) -> Result<(), Failure> {
+        let Self { action, file } = self;
+        match action {
+            Action::Seal => {
+                sync(file, directory)?;
+                let renamed = directory.rename(file.to_string(), file.at(Stage::Saved).to_string());
+                unless_gone(renamed).map(drop).map_err(failed("unable to rename synced logfile"))
+            }
+            Action::Sync => sync(file, directory),
+            Action::Delete => {
+                let gone = unless_gone(directory.unlink(file.to_string()));
+                gone.map(drop).map_err(failed("unable to unlink oldest logfile"))
+            }
+        }
+    }
+}
+
+/// Brings a file to the disk, with the mode of an old one. One that is gone was deleted.
+fn sync(file: LogName, directory: &Directory) -> Result<(), Failure> {
+    let opened = unless_gone(directory.open_read(file.to_string()));
+    let Some(fd) = opened.map_err(failed("unable to open logfile to be synced"))? else { return Ok(()) };
+    fsync(&fd).map_err(failed("unable to fsync logfile"))?;
+    fchmod(&fd, directory.permissions().old).map_err(failed("unable to set mode of logfile"))
+}
+
+/// Whether all went well; of what did not, a warning tells.
+fn perform(orders: &[Order], directory: &Directory, report: &Report) -> bool {
+    let mut all = true;
+    for order in orders {
+        if let Err(failure) = order.perform(directory) {
+            all = false;
+            let file = order.file.to_string();
+            report.failure(failure.what, &InDirectory(directory.name(), &file), failure.errno);
+        }
+    }
+    all
+}
+
+/// What one helper does.
+pub struct Batch {
+    pid: Pid,
+    orders: Vec<Order>,
+}
+
+impl Batch {
+    /// Whether it is this process that does it.
+    pub fn is(&self, pid: Pid) -> bool {
+        self.pid == pid
+    }
+}
+
+/// The files of one directory that are to be sealed or deleted.
+#[derive(Default)]
+pub struct Sealer {
+    waiting: Vec<Order>,
+    running: Vec<Batch>,
+}
+
+impl Sealer {
+    /// One that had these helpers `running` before the config was read again.
+    pub fn new(running: Vec<Batch>) -> Self {
+        Self { waiting: Vec::new(), running }
+    }
+
+    /// A file, `@….u`, is to be brought to the disk, and named `@….s`.
+    pub fn seal(&mut self, file: LogName) {
+        self.waiting.push(Order { action: Action::Seal, file });
+    }
+
+    /// A file is to be brought to the disk under the name it has.
+    pub fn sync(&mut self, file: LogName) {
+        self.waiting.push(Order { action: Action::Sync, file });
+    }
+
+    /// A file, by the name that [`foresee`](Self::foresee) gives it, is to be deleted. It need not be synced before.
+    pub fn delete(&mut self, mut file: LogName) {
+        self.waiting.retain(|order| {
+            let is_it = order.file.time == file.time;
+            if is_it {
+                file = order.file;
+            }
+            !is_it
+        });
+        self.waiting.push(Order { action: Action::Delete, file });
+    }
+
+    /// Makes of the files that are there those that will be there when all is done: under other names, or deleted.
+    pub fn foresee(&self, names: &mut Vec<LogName>) {
+        let is_kept = |name: &LogName| {
+            !self.orders().any(|order| order.action != Action::Sync && order.file.time == name.time)
+        };
+        names.retain(is_kept);
+        let sealed = self.orders().filter(|order| order.action == Action::Seal).map(|order| order.file);
+        names.extend(sealed.filter(|file| !self.deletes(*file)).map(|file| file.at(Stage::Saved)));
+    }
+
+    /// Whether a helper is about to rename this file.
+    pub fn needs(&self, file: LogName) -> bool {
+        let orders = self.running.iter().flat_map(|batch| &batch.orders);
+        orders.into_iter().any(|order| order.action == Action::Seal && order.file.time == file.time)
+    }
+
+    /// Whether there are files that will be renamed.
+    pub fn is_sealing(&self) -> bool {
+        self.orders().any(|order| order.action == Action::Seal)
+    }
+
+    /// Whether there are as many files not yet synced as there may be.
+    pub fn is_full(&self) -> bool {
+        self.orders().filter(|order| order.action != Action::Delete).count() >= WAITING_LIMIT
+    }
+
+    /// Whether there is nothing to wait for when svlogd ends.
+    pub fn is_finished(&self) -> bool {
+        self.orders().next().is_none()
+    }
+
+    /// Starts a helper on what waits, unless one is running.
+    pub fn tend(&mut self, directory: &Directory, report: &Report) {
+        if self.running.is_empty() {
+            self.start(directory, report);
+        }
+    }
+
+    /// Starts a helper on what waits, and hands over those that are running.
+    pub fn close(mut self, directory: &Directory, report: &Report) -> Vec<Batch> {
+        self.start(directory, report);
+        self.running
+    }
+
+    /// Deletes at once what is to be deleted; whether that made room on the disk.
+    pub fn delete_now(&mut self, directory: &Directory) -> bool {
+        let mut deleted = false;
+        for orders in self.running.iter_mut().map(|batch| &mut batch.orders).chain([&mut self.waiting]) {
+            orders.retain(|order| {
+                let gone = order.action == Action::Delete && directory.unlink(order.file.to_string()).is_ok();
+                deleted |= gone;
+                !gone
+            });
+        }
+        deleted
+    }
+
+    /// Takes note that a child has ended. `false` if it was none of these helpers.
+    pub fn ended(&mut self, pid: Pid, status: ExitStatus, directory: &Directory, report: &Report) -> bool {
+        let Some(index) = self.running.iter().position(|batch| batch.is(pid)) else { return false };
+        let batch = self.running.swap_remove(index);
+        // One that exited has said what it could not do, and those files keep their names: a second fsync would not tell of
+        // the failure again. One that was killed has said nothing.
+        if status.signal().is_some() {
+            perform(&batch.orders, directory, report);
+        }
+        true
+    }
+
+    fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.running.iter().flat_map(|batch| &batch.orders).chain(&self.waiting)
+    }
+
+    fn deletes(&self, file: LogName) -> bool {
+        self.orders().any(|order| order.action == Action::Delete && order.file.time == file.time)
+    }
+
+    fn start(&mut self, directory: &Directory, report: &Report) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let orders = std::mem::take(&mut self.waiting);
+        let mode = format!("{:o}", directory.permissions().old);
+        let words = orders.iter().flat_map(|order| [order.action.word().to_owned(), order.file.to_string()]);
+        match helper::start(helper::SEAL, directory, [mode].into_iter().chain(words), report) {
+            Ok(pid) => self.running.push(Batch { pid, orders }),
+            // Where there are no processes to be had, this one does it.
+            Err(_) => drop(perform(&orders, directory, report)),
+        }
+    }
+}
+
+/// What the helper does; whether all went well. `None` for arguments that make no sense.
+pub fn run(
+    mut arguments: impl Iterator<Item = OsString>,
+    directory: &mut Directory,
+    report: &Report,
+) -> Option<bool> {
+    let mode = u32::from_str_radix(arguments.next()?.to_str()?, 8).ok()?;
+    directory.set_permissions(Permissions::new(Some(mode)));
+    let mut orders = Vec::new();
+    while let Some(word) = arguments.next() {
+        let action = Action::ALL.into_iter().find(|action| word == action.word())?;
+        orders.push(Order { action, file: helper::file_name(&arguments.next()?)? });
+    }
+    Some(perform(&orders, directory, report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use svlib::tai64n::Tai64n;
+
+    fn name(seconds: u64, stage: Stage) -> LogName {
+        LogName::new(Tai64n { seconds: (1 << 62) + seconds, nanos: 0 }, stage)
+    }
+
+    #[test]
+    fn what_is_sealed_is_renamed_and_marked_and_what_is_gone_is_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: LogName| dir.path().join(name.to_string());
+        let mode = |name| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
+        let mut directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let [first, gone, synced] = [2, 3, 4].map(|seconds| name(seconds, Stage::Unprocessed));
+        let old = name(1, Stage::Saved);
+        for file in [first, synced, old] {
+            fs::write(path(file), "line\n").unwrap();
+        }
+        let orders = [("seal", first), ("seal", gone), ("sync", synced), ("delete", old), ("delete", gone)];
+        let words = orders.iter().flat_map(|(word, file)| [(*word).to_owned(), file.to_string()]);
+        let arguments = ["751".to_owned()].into_iter().chain(words).map(OsString::from);
+        assert_eq!(run(arguments, &mut directory, &Report::new(false)), Some(true));
+        assert_eq!((mode(first.at(Stage::Saved)), mode(synced)), (0o751, 0o751));
+        assert!(!path(first).exists() && !path(old).exists());
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        let mut directory = Directory::open("/dev".as_ref()).unwrap();
+        for arguments in
+            [&[] as &[&str], &["x"], &["744", "seal"], &["744", "seal", "current"], &["744", "eat"]]
+        {
+            let arguments = arguments.iter().map(OsString::from);
+            assert_eq!(run(arguments, &mut directory, &Report::new(false)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_is_not_sealed_before() {
+        let mut sealer = Sealer::default();
+        let [first, second] = [1, 2].map(|seconds| name(seconds, Stage::Unprocessed));
+        sealer.seal(first);
+        sealer.seal(second);
+        sealer.delete(first.at(Stage::Saved));
+        let [seal, delete] =
+            [(Action::Seal, second), (Action::Delete, first)].map(|(action, file)| Order { action, file });
+        assert_eq!(sealer.waiting, [seal, delete]);
+    }
+
+    #[test]
+    fn files_are_foreseen() {
+        let mut sealer = Sealer::default();
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(|seconds| name(seconds, Stage::Unprocessed));
+        sealer.running.push(Batch {
+            pid: Pid::from_raw(1),
+            orders: [first, second].map(|file| Order { action: Action::Seal, file }).to_vec(),
+        });
+        sealer.delete(first.at(Stage::Saved));
+        sealer.sync(third);
+        // A file that is being renamed may be listed under both names, or under none.
+        let both = vec![first, second, second.at(Stage::Saved), third, fourth];
+        for mut names in [both, vec![third, fourth]] {
+            sealer.foresee(&mut names);
+            names.sort_unstable();
+            assert_eq!(names, [second.at(Stage::Saved), third, fourth]);
+        }
+        assert!(sealer.needs(second.at(Stage::Saved)) && !sealer.needs(third));
+    }
+
+    #[test]
+    fn a_stated_number_of_files_may_wait() {
+        let mut sealer = Sealer::default();
+        for seconds in 0..WAITING_LIMIT as u64 {
+            assert!(!sealer.is_full());
+            sealer.seal(name(seconds, Stage::Unprocessed));
+        }
+        assert!(sealer.is_full());
+    }
+}
