@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use svlib::diag::{Message, one_line};
 
-use crate::config::Config;
 use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::Filter;
@@ -52,24 +51,12 @@ pub fn run(directories: &[OsString], report: &Report) -> ExitCode {
 fn findings(name: &OsStr) -> nix::Result<Vec<u8>> {
     let directory = Directory::open(name)?;
     let text = config_file::read(&directory)?.unwrap_or_default();
-    let (config, diagnoses) = Config::parse(&text);
-    let file = InDirectory(name, config_file::NAME);
-    let mut lines = Vec::new();
-    let mut add = |message: &dyn Message| {
-        let mut line = Vec::new();
-        message.append_to(&mut line);
-        lines.extend_from_slice(&one_line(&line));
-    };
-    for found in diagnoses {
-        let (line, column) = (found.line.to_string(), found.column.to_string());
-        let place = (&file, ":", &line, ":", &column);
-        add(&(place, ": ", &found.problem.to_string(), ": ", &found.text));
-    }
-    for word in config.without_effect() {
-        add(&(&file, ": not supported by this version: ", word));
-    }
+    let (config, mut findings) = config_file::check(name, &text);
     if let Err(error) = Filter::new(config.rules) {
-        add(&(&file, ": unable to compile expressions: ", &error.to_string()));
+        let mut finding = Vec::new();
+        let file = InDirectory(name, config_file::NAME);
+        (file, ": unable to compile expressions: ", &error.to_string()).append_to(&mut finding);
+        findings.push(finding);
     }
-    Ok(lines)
+    Ok(findings.iter().flat_map(|finding| one_line(finding)).collect())
 }

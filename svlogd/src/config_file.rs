@@ -1,9 +1,11 @@
 //! The file `config` of a log directory.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 
 use nix::errno::Errno;
+use svlib::diag::Message;
 use svlib::error::errno;
 
 use crate::config::Config;
@@ -29,14 +31,23 @@ pub fn read(directory: &Directory) -> nix::Result<Option<Vec<u8>>> {
 
 /// The settings in `text`; says what is wrong with it.
 pub fn parse(directory: &Directory, text: &[u8], report: &Report) -> Config {
-    let (config, diagnoses) = Config::parse(text);
-    for found in diagnoses {
-        let (line, problem) = (found.line.to_string(), found.problem.to_string());
-        let place = (InDirectory(directory.name(), NAME), ":", &line);
-        report.warning(&(place, ": ", &problem, ": ", &found.text));
-    }
-    for word in config.without_effect() {
-        report.warning(&(InDirectory(directory.name(), NAME), ": not supported by this version: ", word));
-    }
+    let (config, findings) = check(directory.name(), text);
+    findings.iter().for_each(|finding| report.warning(finding));
     config
+}
+
+/// The settings in `text`, the config of the directory `name`, and what is wrong with it:
+/// `DIR/config:LINE:COLUMN: WHY: TEXT`.
+pub fn check(name: &OsStr, text: &[u8]) -> (Config, Vec<Vec<u8>>) {
+    let (config, diagnoses) = Config::parse(text);
+    let finding = |separator: &str, message: &[u8]| {
+        let mut line = Vec::new();
+        (InDirectory(name, NAME), separator, message).append_to(&mut line);
+        line
+    };
+    let mut findings: Vec<_> = diagnoses.iter().map(|found| finding(":", &found.message())).collect();
+    for word in config.without_effect() {
+        findings.push(finding(": not supported by this version: ", word.as_bytes()));
+    }
+    (config, findings)
 }

@@ -6,8 +6,8 @@
 //! selected, alert<TAB>2: +*error*, 7: alert (?i)panic<TAB>LINE
 //! ```
 //!
-//! LINE is what is matched: after `-r`, not longer than `-l`; control characters are written as `\xNN`. Nothing is locked
-//! or changed: svlogd may be running.
+//! LINE is what is matched: after `-r`, not longer than `-l`; control characters, and bytes that are not UTF-8, are written
+//! as escapes. Nothing is locked or changed: svlogd may be running.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use regex::bytes::Regex;
 use svlib::diag::one_line;
 
+use crate::clean::{self, Clean};
 use crate::config_file;
 use crate::directory::Directory;
 use crate::filter::{Effect, Matcher, Rule};
@@ -81,7 +82,9 @@ impl Explanation<'_> {
         let rules = if rules.is_empty() { b"-".to_vec() } else { rules.join(&b", "[..]) };
         let mut line = [select, alert, "\t"].concat().into_bytes();
         for (part, end) in [(&rules[..], b'\t'), (text, b'\n')] {
-            line.extend_from_slice(&one_line(part));
+            let mut cleaned = Vec::new();
+            clean::append(&mut cleaned, part, Clean::Escape);
+            line.extend_from_slice(&one_line(&cleaned));
             line.pop();
             line.push(end);
         }
@@ -172,7 +175,7 @@ mod tests {
             "selected, alert\t2: +*error*, 5: alert (?i)panic\tPANIC error\n"
         );
         assert_eq!(explain("E*\n", b"x"), "selected\t1: E*\tx\n");
-        assert_eq!(explain("drop x\n", b"a\t\x1b"), "selected\t-\ta\\x09\\x1b\n");
+        assert_eq!(explain("drop x\n", b"a\t\x1b\xff\xc2\x9b"), "selected\t-\ta\\x09\\x1b\\xff\\u009b\n");
     }
 
     proptest! {

@@ -5,12 +5,17 @@
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::hir::ErrorKind;
 
 /// The most that an expression may compile to, in bytes.
 const COMPILED_LIMIT: usize = 1 << 20;
 
 /// What a search may hold in memory, in bytes. Searching is slower with less, never wrong.
 const CACHE_LIMIT: usize = 512 << 10;
+
+/// Their tables would take more memory than all of svlogd.
+const UNICODE_UNSUPPORTED: &str =
+    "classes and cases of characters beyond ASCII are not supported, list the characters";
 
 /// A regular expression that is known to compile. It is kept as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +40,11 @@ impl Expression {
             why: r"not UTF-8; write other bytes as \xNN".into(),
             at: error.valid_up_to(),
         })?;
-        ParserBuilder::new()
-            .unicode(false)
-            .utf8(false)
-            .build()
-            .parse(text)
-            .map_err(|error| Refusal::of(&error))?;
+        let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
+        let parsed = parsed.map_err(|error| Refusal::of(&error))?;
+        if parsed.properties().look_set().contains_word_unicode() {
+            return Err(Refusal { why: r"\b and its kin are not supported with (?u)".into(), at: 0 });
+        }
         match builder(text).build() {
             Ok(_) => Ok(Self(text.into())),
             Err(regex::Error::CompiledTooBig(limit)) => {
@@ -71,7 +75,15 @@ impl Refusal {
                 Self { why: error.kind().to_string(), at: error.span().start.offset }
             }
             regex_syntax::Error::Translate(error) => {
-                Self { why: error.kind().to_string(), at: error.span().start.offset }
+                let why = match error.kind() {
+                    ErrorKind::UnicodeNotAllowed => "not a class of bytes, (?u:...) allows characters".into(),
+                    ErrorKind::UnicodePropertyNotFound
+                    | ErrorKind::UnicodePropertyValueNotFound
+                    | ErrorKind::UnicodePerlClassNotFound
+                    | ErrorKind::UnicodeCaseUnavailable => UNICODE_UNSUPPORTED.into(),
+                    kind => kind.to_string(),
+                };
+                Self { why, at: error.span().start.offset }
             }
             other => Self { why: other.to_string(), at: 0 },
         }
@@ -133,7 +145,8 @@ mod tests {
             (b"(a)\\1", 3, "backreferences are not supported"),
             (b"a(?=b)", 1, "look-around"),
             (b"a\xff", 1, "not UTF-8"),
-            ("[é]".as_bytes(), 1, "Unicode not allowed here"),
+            ("[é]".as_bytes(), 1, "(?u:...)"),
+            (br"a(?u)\b", 0, "(?u)"),
             (b"(((a{100}){100}){100}){100}", 0, "compiles to more than"),
         ] {
             let refusal = Expression::new(text).unwrap_err();

@@ -67,10 +67,11 @@ fn wrong_expression_is_passed_over(subject: &Subject) {
     let warnings: Vec<_> = output.stderr.lines().collect();
     assert_eq!(warnings.len(), 2, "{output:?}");
     assert!(
-        warnings[0].starts_with("svlogd: warning: log/config:2: ") && warnings[0].contains("unclosed group")
+        warnings[0].starts_with("svlogd: warning: log/config:2:7: ")
+            && warnings[0].contains("unclosed group")
     );
     assert!(
-        warnings[1].starts_with("svlogd: warning: log/config:3: ")
+        warnings[1].starts_with("svlogd: warning: log/config:3:6: ")
             && warnings[1].contains("compiles to more")
     );
 }
@@ -92,7 +93,7 @@ fn check_names_file_line_and_column(subject: &Subject) {
         "bad/config:3:8: line ignored, regular expression: unclosed group: (b",
         "bad/config:4:1: unknown line: zebra",
         "worse/config:1:14: line ignored, expected HH:MM: 25:00",
-        "worse/config:2:5: line ignored, expected an octal mode between 0200 and 0777: ",
+        "worse/config:2:5: line ignored, expected an octal mode between 0200 and 0777",
     ];
     assert_eq!(lines, expected);
 }

@@ -24,6 +24,16 @@ use words::{Words, Wrong};
 /// The port of syslog, taken when a `u` or `U` line has none.
 const SYSLOG_PORT: u16 = 514;
 
+/// What may follow a number of runit's.
+struct Units {
+    names: Option<&'static str>,
+    factors: &'static [(u8, u64)],
+}
+
+const NO_UNITS: Units = Units { names: None, factors: &[] };
+const SIZE_UNITS: Units = Units { names: Some("k or m"), factors: &[(b'k', 1 << 10), (b'm', 1 << 20)] };
+const TIME_UNITS: Units = Units { names: Some("m or h"), factors: &[(b'm', 60), (b'h', 3600)] };
+
 /// What a log directory's `config` says; [`Default`] is what holds without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -107,12 +117,41 @@ impl Config {
                 let column = text.as_ptr().addr() - line.as_ptr().addr() + 1;
                 diagnoses.push(Diagnosis { line: index + 1, column, problem, text: text.to_vec() });
             };
-            if line.ends_with(b"\r") && !line.starts_with(b"#") {
-                report(Problem::CarriageReturn, line);
+            if line.starts_with(b"#") {
+                continue;
             }
-            config.read_line(index + 1, line, &mut report);
+            let (line, rest) = line.split_at(memchr(0, line).unwrap_or(line.len()));
+            if !line.trim_ascii().is_empty() {
+                config.read_line(index + 1, line, &mut report);
+                if line.ends_with(b"\r") {
+                    report(Problem::CarriageReturn, &line[line.len() - 1..]);
+                }
+            }
+            if !rest.is_empty() {
+                report(Problem::Nul, rest);
+            }
         }
+        diagnoses.extend(config.contradictions(text));
+        diagnoses.sort_by_key(|found| found.line);
         (config, diagnoses)
+    }
+
+    /// Lines that say nothing together with others.
+    fn contradictions(&self, text: &[u8]) -> impl Iterator<Item = Diagnosis> {
+        let last = |is_it: fn(&[u8]) -> bool, problem| {
+            let (index, line) =
+                text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| is_it(line)).last()?;
+            Some(Diagnosis { line: index + 1, column: 1, problem, text: line.to_vec() })
+        };
+        let keep_min = || last(|line| line.starts_with(b"N"), Problem::NotBelowKeep);
+        let is_max_total = |line: &[u8]| {
+            let (word, words) = Words::split(line);
+            word == b"max-total" && words.size().is_ok()
+        };
+        let max_total = || last(is_max_total, Problem::BelowSize);
+        let is_below_size = self.max_total.is_some_and(|total| self.size == 0 || total < self.size);
+        let keep_min = (self.keep_min >= self.keep).then(keep_min).flatten();
+        [keep_min, is_below_size.then(max_total).flatten()].into_iter().flatten()
     }
 
     /// The words whose lines are understood, but have no effect in this version.
@@ -127,20 +166,18 @@ impl Config {
 
     fn read_line(&mut self, number: usize, line: &[u8], report: &mut impl FnMut(Problem, &[u8])) {
         let Some((&letter, value)) = line.split_first() else { return };
-        let value = &value[..memchr(0, value).unwrap_or(value.len())];
         let mut add_rule = |effect| {
             self.rules.push(Rule { line: number, effect, matcher: Matcher::Pattern(Pattern::new(value)) });
         };
         match letter {
-            b'#' | b'\r' => {}
             b'+' => add_rule(Effect::Select),
             b'-' => add_rule(Effect::Deselect),
             b'e' => add_rule(Effect::Alert),
             b'E' => add_rule(Effect::Quiet),
-            b's' => self.size = scan_number(value, &[(b'k', 1 << 10), (b'm', 1 << 20)], report),
-            b'n' => self.keep = scan_number(value, &[], report),
-            b'N' => self.keep_min = scan_number(value, &[], report),
-            b't' => self.age = scan_number(value, &[(b'm', 60), (b'h', 3600)], report),
+            b's' => self.size = scan_number(value, &SIZE_UNITS, report),
+            b'n' => self.keep = scan_number(value, &NO_UNITS, report),
+            b'N' => self.keep_min = scan_number(value, &NO_UNITS, report),
+            b't' => self.age = scan_number(value, &TIME_UNITS, report),
             b'!' if !value.is_empty() => self.processor = Some(value.to_vec()),
             b'p' if !value.is_empty() => self.prefix = value.to_vec(),
             b'!' | b'p' => {}
@@ -178,7 +215,7 @@ impl Config {
             b"fsync" => self.fsync = Some(words.duration()?),
             b"kill-after" => self.processor_timeout = unless_zero(words.duration()?),
             b"clean" => self.clean = Some(words.clean()?),
-            _ => return Err((Problem::Unknown, line)),
+            _ => return Err((words::unknown(line), line)),
         }
         Ok(())
     }
@@ -198,7 +235,7 @@ fn unless_zero<T: Default + PartialEq>(value: T) -> Option<T> {
 }
 
 /// The digits at the beginning, times the unit that follows them.
-fn scan_number(value: &[u8], units: &[(u8, u64)], report: &mut impl FnMut(Problem, &[u8])) -> u64 {
+fn scan_number(value: &[u8], units: &Units, report: &mut impl FnMut(Problem, &[u8])) -> u64 {
     let (digits, rest) = leading_digits(value);
     let mut overflow = false;
     let mut step = |(result, overflows): (u64, bool)| {
@@ -212,7 +249,7 @@ fn scan_number(value: &[u8], units: &[(u8, u64)], report: &mut impl FnMut(Proble
     }
     let mut rest = rest;
     if let Some((letter, after)) = rest.split_first()
-        && let Some((_, unit)) = units.iter().find(|(name, _)| name == letter)
+        && let Some((_, unit)) = units.factors.iter().find(|(name, _)| name == letter)
     {
         number = step(u64::overflowing_mul(number, *unit));
         rest = after;
@@ -222,7 +259,7 @@ fn scan_number(value: &[u8], units: &[(u8, u64)], report: &mut impl FnMut(Proble
     } else if overflow {
         report(Problem::TooLarge, value);
     } else if !rest.is_empty() && rest != b"\r" {
-        report(Problem::AfterNumber, rest);
+        report(Problem::AfterNumber(units.names), rest);
     }
     number
 }

@@ -39,8 +39,9 @@ fn numbers_that_are_none_mean_what_they_mean_to_runit() {
     assert_eq!(Config::parse(b"s 1000\n").0.size, 0);
     assert_eq!(problems("s 1000\n"), [(1, Problem::NoNumber)]);
     assert_eq!(Config::parse(b"\nn5 files\n").0.keep, 5);
-    assert_eq!(problems("\nn5 files\n"), [(2, Problem::AfterNumber)]);
+    assert_eq!(problems("\nn5 files\n"), [(2, Problem::AfterNumber(None))]);
     assert_eq!(Config::parse(b"n18446744073709551617").0.keep, 1);
+    assert_eq!(problems("s10M"), [(1, Problem::AfterNumber(Some("k or m")))]);
     assert_eq!(problems("n18446744073709551617"), [(1, Problem::TooLarge)]);
     assert_eq!(problems("t18446744073709551615h"), [(1, Problem::TooLarge)]);
 }
@@ -83,10 +84,64 @@ fn addresses() {
 }
 
 #[test]
-fn unknown_lines_and_carriage_returns_are_reported() {
-    assert_eq!(problems("s5\nxyz\n q"), [(2, Problem::Unknown), (3, Problem::Unknown)]);
-    assert_eq!(problems("s5\r\n\r\n-a\r\n"), [1, 2, 3].map(|line| (line, Problem::CarriageReturn)));
-    assert_eq!(pattern(&Config::parse(b"-a\r\n").0.rules[0]), b"a\r");
+fn unknown_lines_are_reported() {
+    for (text, problem) in [
+        ("xyz", Problem::Unknown(None)),
+        ("\u{feff}s5", Problem::ByteOrderMark),
+        (" s5", Problem::Indented),
+        ("\tkeep a", Problem::Indented),
+        ("Keep a", Problem::Unknown(Some("keep"))),
+        ("quite a", Problem::Unknown(Some("quiet"))),
+        ("max_age 1d", Problem::Unknown(Some("max-age"))),
+        ("maxage=1d", Problem::Unknown(Some("max-age"))),
+        ("format:json", Problem::Unknown(Some("format"))),
+        ("compres gzip", Problem::Unknown(Some("compress"))),
+    ] {
+        assert_eq!(problems(&format!("s5\n{text}\n")), [(2, problem)], "{text}");
+    }
+    assert_eq!(problems("s5\n \n\t\r\n\r\n"), [], "nothing is meant by blanks");
+}
+
+#[test]
+fn lines_end_at_a_carriage_return_or_nul_that_is_shown() {
+    let (config, diagnoses) = Config::parse(b"s5\r\n-a\r\nkeep b\0c\n-d\0\n#\0\n\0\n");
+    let places: Vec<_> = diagnoses.iter().map(|found| (found.line, found.column, &found.problem)).collect();
+    let expected = [
+        (1, 3, &Problem::CarriageReturn),
+        (2, 3, &Problem::CarriageReturn),
+        (3, 7, &Problem::Nul),
+        (4, 3, &Problem::Nul),
+        (6, 1, &Problem::Nul),
+    ];
+    assert_eq!(places, expected);
+    let texts: Vec<_> = config.rules.iter().map(Rule::text).collect();
+    assert_eq!(texts, [&b"-a\r"[..], b"keep b", b"-d"]);
+}
+
+#[test]
+fn contradictions_are_shown_where_they_are() {
+    assert_eq!(problems("N3\nn5\nN8\n# N\n"), [(3, Problem::NotBelowKeep)]);
+    assert_eq!(problems("N8\nn0\n"), [(1, Problem::NotBelowKeep)]);
+    assert_eq!(problems("n5\n"), [], "the default of N is meant by nobody");
+    assert_eq!(problems("max-total 900k\nmax-total x\n")[0], (1, Problem::BelowSize));
+    assert_eq!(problems("max-total 900k\ns0\n"), [(1, Problem::BelowSize)]);
+    assert_eq!(problems("s100k\nmax-total 900k\nN2\n"), []);
+}
+
+#[test]
+fn a_long_text_is_cut_and_a_terminal_is_safe() {
+    let text = format!("{}\u{9b}\n zebra\u{9b}\x1b[2J\n", "zebra ".repeat(100));
+    let messages: Vec<_> = Config::parse(text.as_bytes()).1.iter().map(Diagnosis::message).collect();
+    let messages: Vec<_> = messages.iter().map(|message| str::from_utf8(message).unwrap()).collect();
+    let cut = format!("1:1: unknown line: {}...", "zebra ".repeat(10));
+    assert_eq!(
+        messages,
+        [&cut, "2:1: line ignored, a setting begins in the first column:  zebra\\u009b\\x1b[2J"]
+    );
+    assert_eq!(
+        Config::parse(b"mode").1[0].message(),
+        b"1:5: line ignored, expected an octal mode between 0200 and 0777"
+    );
 }
 
 #[test]
@@ -209,7 +264,7 @@ fn settings_of_ours_that_are_wrong_are_ignored() {
         ("keep", 5, "", "a regular expression"),
         ("drop  a(b", 8, "(b", "unclosed group"),
         ("keepx", 1, "keepx", "unknown line"),
-        (" keep x", 1, " keep x", "unknown line"),
+        (" keep x", 1, " keep x", "first column"),
     ] {
         let (config, diagnoses) = Config::parse(format!("# one\n{text}\n").as_bytes());
         assert_eq!(config, Config::default(), "{text}");
@@ -245,25 +300,9 @@ fn a_carriage_return_does_no_harm_to_settings_of_ours() {
 
 #[test]
 fn no_word_of_ours_begins_with_a_letter_of_runit() {
-    for word in [
-        "keep",
-        "drop",
-        "alert",
-        "quiet",
-        "compress",
-        "rotate",
-        "max-age",
-        "max-total",
-        "format",
-        "mode",
-        "limit",
-        "forward",
-        "fsync",
-        "kill-after",
-        "clean",
-    ] {
+    for word in words::WORDS {
         assert!(!b"#snNt!uUp+-eE".contains(&word.as_bytes()[0]), "{word}");
-        assert_ne!(problems(word), [(1, Problem::Unknown)], "{word}");
+        assert!(!matches!(problems(word)[..], [(1, Problem::Unknown(_))]), "{word}");
     }
 }
 
@@ -295,8 +334,8 @@ fn config() -> impl Strategy<Value = Config> {
             rules.iter_mut().zip(first..).for_each(|(rule, line): (&mut Rule, _)| rule.line = line);
             Config {
                 size,
-                keep,
-                keep_min,
+                keep: keep.max(1),
+                keep_min: keep_min % keep.max(1),
                 age,
                 processor,
                 udp: udp.map(|(address, port, _)| SocketAddrV4::new(address.into(), port)),

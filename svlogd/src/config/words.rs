@@ -14,11 +14,44 @@ use super::setting::{
     RateLimit, Server, Transport, Zone,
 };
 
+/// The words that lines begin with.
+pub const WORDS: [&str; 15] = [
+    "keep",
+    "drop",
+    "alert",
+    "quiet",
+    "compress",
+    "rotate",
+    "max-age",
+    "max-total",
+    "format",
+    "mode",
+    "limit",
+    "forward",
+    "fsync",
+    "kill-after",
+    "clean",
+];
+
 /// The port of a syslog server, taken when a `forward` line has none.
 const SYSLOG_PORT: u16 = 514;
 
 /// What is wrong with a line, and where in it.
 pub type Wrong<'a> = (Problem, &'a [u8]);
+
+/// What is wrong with a line that begins with none of [`WORDS`].
+pub fn unknown(line: &[u8]) -> Problem {
+    if line.starts_with("\u{feff}".as_bytes()) {
+        return Problem::ByteOrderMark;
+    }
+    if line.first().is_some_and(|&byte| is_blank(byte)) {
+        return Problem::Indented;
+    }
+    let end = line.iter().position(|byte| !byte.is_ascii_alphabetic() && !b"-_".contains(byte));
+    let word = String::from_utf8_lossy(&line[..end.unwrap_or(line.len())]).to_ascii_lowercase();
+    let is_similar = |known: &&&str| strsim::osa_distance(known, &word.replace('_', "-")) <= 1;
+    Problem::Unknown(WORDS.iter().find(is_similar).copied())
+}
 
 /// The rest of a line, of which the next word is taken.
 pub struct Words<'a>(&'a [u8]);
