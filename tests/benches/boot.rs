@@ -23,13 +23,8 @@ fn boot(settings: &Settings, contenders: &[Contender], services: usize) -> Figur
         .filter(|contender| contender.who != Who::Floor)
         .map(|contender| (contender.who, contender))
         .collect();
-    let samples = in_turn(settings.rounds(), &mut contenders, |contender| all_up(contender, services));
-    Figure {
-        name: format!("{services} services: start to all running"),
-        unit: Unit::Seconds,
-        samples,
-        target: None,
-    }
+    let [samples] = in_turn(settings.rounds(), &mut contenders, |contender| [all_up(contender, services)]);
+    Figure::new(format!("{services} services: start to all running"), Unit::Seconds, samples)
 }
 
 /// Seconds from start to the last service. Each time in a new sandbox: a first start has more to do than the next.

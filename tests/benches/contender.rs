@@ -56,20 +56,26 @@ impl Contender {
     }
 }
 
-/// Runs each contender once a round, in turn, and returns the samples of each.
-pub(crate) fn in_turn<T>(
+/// What was measured, of each contender.
+pub(crate) type Samples = Vec<(Who, Vec<f64>)>;
+
+/// Runs each contender once a round, in turn, and returns the samples of each: of each thing that `measure` measures.
+pub(crate) fn in_turn<T, const N: usize>(
     rounds: usize,
     contenders: &mut [(Who, T)],
-    mut measure: impl FnMut(&mut T) -> f64,
-) -> Vec<(Who, Vec<f64>)> {
-    let mut samples: Vec<_> = contenders.iter().map(|(who, _)| (*who, Vec::new())).collect();
+    mut measure: impl FnMut(&mut T) -> [f64; N],
+) -> [Samples; N] {
+    let mut all: [Samples; N] =
+        std::array::from_fn(|_| contenders.iter().map(|(who, _)| (*who, Vec::new())).collect());
     for _ in 0..rounds {
-        for ((_, contender), (_, samples)) in contenders.iter_mut().zip(&mut samples) {
+        for (index, (_, contender)) in contenders.iter_mut().enumerate() {
             interrupt::check();
-            samples.push(measure(contender));
+            for (samples, sample) in all.iter_mut().zip(measure(contender)) {
+                samples[index].1.push(sample);
+            }
         }
     }
-    samples
+    all
 }
 
 fn version(subject: &Subject) -> Option<String> {

@@ -17,19 +17,14 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
     let starts = settings.amount(STARTS);
     let mut contenders: Vec<_> =
         contenders.iter().map(|contender| (contender.who, start(contender))).collect();
-    let samples = in_turn(settings.rounds(), &mut contenders, |(_sandbox, command)| {
+    let [samples] = in_turn(settings.rounds(), &mut contenders, |(_sandbox, command)| {
         let start = Instant::now();
         for _ in 0..starts {
             assert!(command.status().expect("it starts").success(), "{command:?}");
         }
-        start.elapsed().as_secs_f64() / starts as f64
+        [start.elapsed().as_secs_f64() / starts as f64]
     });
-    vec![Figure {
-        name: "chpst -P -o 100 true (floor: true)".to_owned(),
-        unit: Unit::Milliseconds,
-        samples,
-        target: None,
-    }]
+    vec![Figure::new("chpst -P -o 100 true (floor: true)", Unit::Milliseconds, samples)]
 }
 
 fn start(contender: &Contender) -> (Sandbox, Command) {

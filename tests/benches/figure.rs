@@ -1,6 +1,6 @@
 //! A figure of each contender, and the tables made of them.
 
-use crate::contender::Who;
+use crate::contender::{Samples, Who};
 
 /// What the samples of a figure count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,14 +10,23 @@ pub(crate) enum Unit {
     Milliseconds,
 }
 
+/// What ours is to reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// So many times better than a peer.
+    Times(f64, Who),
+    /// No more than so much, in the figure's unit.
+    AtMost(f64),
+}
+
 /// One thing measured, for everybody.
 pub(crate) struct Figure {
-    pub(crate) name: String,
-    pub(crate) unit: Unit,
+    name: String,
+    unit: Unit,
     /// Smaller is better.
-    pub(crate) samples: Vec<(Who, Vec<f64>)>,
-    /// How many times better than runit ours is to be.
-    pub(crate) target: Option<f64>,
+    pub(crate) samples: Samples,
+    goals: Vec<Goal>,
+    ran: Vec<String>,
 }
 
 const PEERS: [Who; 3] = [Who::Runit, Who::S6, Who::Floor];
@@ -45,6 +54,21 @@ impl Unit {
 }
 
 impl Figure {
+    /// What was measured.
+    pub(crate) fn new(name: impl Into<String>, unit: Unit, samples: Samples) -> Self {
+        Self { name: name.into(), unit, samples, goals: Vec::new(), ran: Vec::new() }
+    }
+
+    /// What is to be reached.
+    pub(crate) fn goals(self, goals: &[Goal]) -> Self {
+        Self { goals: goals.to_vec(), ..self }
+    }
+
+    /// What each of them ran, one entry each.
+    pub(crate) fn ran(self, ran: Vec<String>) -> Self {
+        Self { ran, ..self }
+    }
+
     /// The median, if this contender took part.
     fn median(&self, who: Who) -> Option<f64> {
         let (_, samples) = self.samples.iter().find(|(other, _)| *other == who)?;
@@ -62,6 +86,24 @@ impl Figure {
         Some(self.median(who)? / self.median(Who::Svkit)?)
     }
 
+    /// The goal in words, and whether it is reached; only the words if that is not known.
+    fn outcome(&self, goal: Goal) -> String {
+        let (words, reached) = match goal {
+            Goal::Times(times, who) => {
+                (format!("{times}x {}", who.name()), self.ratio(who).map(|ratio| ratio >= times))
+            }
+            Goal::AtMost(most) => (
+                format!("{} at most", self.unit.format(most)),
+                self.median(Who::Svkit).map(|value| value <= most),
+            ),
+        };
+        match reached {
+            Some(true) => format!("{words}: reached"),
+            Some(false) => format!("{words}: MISSED"),
+            None => words,
+        }
+    }
+
     /// The cells of its row.
     fn row(&self) -> Vec<String> {
         let mut row = vec![self.name.clone()];
@@ -69,16 +111,12 @@ impl Figure {
         for peer in PEERS {
             row.push(match (self.median(peer), self.ratio(peer)) {
                 (Some(value), Some(ratio)) => format!("{} ({ratio:.2}x)", self.unit.format(value)),
+                (Some(value), None) => self.unit.format(value),
                 _ => String::new(),
             });
         }
-        row.push(match (self.target, self.ratio(Who::Runit)) {
-            (Some(target), Some(ratio)) => {
-                format!("{target}x {}", if ratio >= target { "reached" } else { "MISSED" })
-            }
-            (Some(target), None) => format!("{target}x"),
-            (None, _) => String::new(),
-        });
+        let outcomes: Vec<String> = self.goals.iter().map(|goal| self.outcome(*goal)).collect();
+        row.push(outcomes.join(", "));
         row.push(self.samples.first().map_or(0, |(_, samples)| samples.len()).to_string());
         row
     }
@@ -87,7 +125,7 @@ impl Figure {
 fn header() -> Vec<String> {
     let mut header = vec!["median".to_owned(), Who::Svkit.name().to_owned()];
     header.extend(PEERS.map(|peer| peer.name().to_owned()));
-    header.extend(["of runit".to_owned(), "samples".to_owned()]);
+    header.extend(["goals".to_owned(), "samples".to_owned()]);
     header
 }
 
@@ -102,7 +140,9 @@ pub(crate) fn table(figures: &[Figure]) -> String {
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
-    rows.iter().map(line).collect()
+    let ran = |figure: &Figure| format!("\n{}\n    {}\n", figure.name, figure.ran.join("\n    "));
+    let table: String = rows.iter().map(line).collect();
+    table + &with_commands(figures).map(ran).collect::<String>()
 }
 
 /// The figures for a document.
@@ -111,5 +151,11 @@ pub(crate) fn markdown(figures: &[Figure]) -> String {
     let header = header();
     let rule = vec!["---".to_owned(); header.len()];
     let rows = figures.iter().map(|figure| line(&figure.row()));
-    [line(&header), line(&rule)].into_iter().chain(rows).collect()
+    let table: String = [line(&header), line(&rule)].into_iter().chain(rows).collect();
+    let ran = |figure: &Figure| format!("\n- {}\n\n      {}\n", figure.name, figure.ran.join("\n      "));
+    table + &with_commands(figures).map(ran).collect::<String>()
+}
+
+fn with_commands(figures: &[Figure]) -> impl Iterator<Item = &Figure> {
+    figures.iter().filter(|figure| !figure.ran.is_empty())
 }

@@ -6,13 +6,10 @@ use std::process::Command;
 use std::thread::available_parallelism;
 
 use crate::contender::{Contender, Who};
-
-/// The place for what is written while measuring: below cargo's target directory, so on a real disk, where `/tmp` may be
-/// memory.
-pub(crate) const DISK: &str = env!("CARGO_TARGET_TMPDIR");
+use crate::settings::Settings;
 
 /// Day, machine and versions, in three lines.
-pub(crate) fn describe(contenders: &[Contender]) -> String {
+pub(crate) fn describe(settings: &Settings, contenders: &[Contender]) -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let versions: Vec<String> = contenders
         .iter()
@@ -23,12 +20,12 @@ pub(crate) fn describe(contenders: &[Contender]) -> String {
         })
         .collect();
     format!(
-        "{}, {cores} cores ({}), Linux {}\n{}\nlog directories on {}",
+        "{}, {cores} cores ({}), Linux {}\n{}\nlog directories on {}; a logger syncs each file that becomes an old one, `cat` syncs nothing",
         output("date", &["-u", "+%Y-%m-%d"]),
         processor(),
         read("/proc/sys/kernel/osrelease"),
         versions.join(", "),
-        file_system(Path::new(DISK)),
+        file_system(&settings.place),
     )
 }
 

@@ -1,6 +1,6 @@
 //! Benchmarks beside the peers: runit, s6, and for bytes `cat > file`, as the distribution packages them.
 //!
-//! `cargo xtask bench [FIGURE…] [--rounds N] [--quick] [--markdown FILE]`. Everybody does the same in turn, round after
+//! `cargo xtask bench [FIGURE…] [--rounds N] [--quick] [--in DIR] [--markdown FILE]`. Everybody does the same in turn, round after
 //! round, so that what drifts on the machine drifts for all; a figure is the median. A ratio is the peer's figure
 //! divided by ours: above 1, ours is better. These are figures to look at, not tests: a missed target fails nothing.
 #![expect(
@@ -16,12 +16,14 @@ mod contender;
 mod exec;
 mod figure;
 mod interrupt;
+mod logging;
 mod machine;
 mod memory;
 mod restart;
 mod round_trip;
 mod settings;
 mod throughput;
+mod workload;
 
 use std::fs;
 use std::process::ExitCode;
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
         }
     }
 
-    let heading = machine::describe(&contenders);
+    let heading = machine::describe(&settings, &contenders);
     print!("\n{heading}\n\n{}", figure::table(&figures));
     if let Some(path) = &settings.markdown {
         let text = format!("{}\n\n{}", heading.replace('\n', "  \n"), figure::markdown(&figures));

@@ -1,34 +1,48 @@
-//! The private memory of a supervisor and of a logger that have nothing to do: the price of every further service.
+//! Private memory: of a supervisor and of a logger that have nothing to do, which is the price of every further service,
+//! and of a logger that has much to do.
 
 use std::fs;
 use std::io::Write;
 use std::process::{ChildStdin, Stdio};
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use svkit_tests::{Running, SLEEP, Sandbox, eventually};
 
-use crate::contender::{Contender, Who};
-use crate::figure::{Figure, Unit};
+use crate::contender::{Contender, Samples, Who, in_turn};
+use crate::figure::{Figure, Goal, Unit};
+use crate::logging::{Logging, PLAIN, Rotation, STAMPED, TEN_EXPRESSIONS};
 use crate::settings::Settings;
+use crate::workload;
 
 /// Longer than any supervisor's throttle: after it, what is idle stays as it is.
 const SETTLING: Duration = Duration::from_millis(1500);
+
+/// Longer than anybody waits before memory is given back.
+const REST: Duration = Duration::from_secs(4);
+
+/// How often a busy logger is looked at: the kernel has to walk its memory each time.
+const PACE: Duration = Duration::from_millis(2);
 
 const LINES: &[u8] = b"one line\nanother one\na third, somewhat longer than the others\n";
 
 /// A process, and its standard input, whose end would be its own.
 type Idle = (Running, Option<ChildStdin>);
 
-/// runsv and svlogd. One process a round, and all of them at the same time.
+/// runsv and svlogd. One process a round, and all of them at the same time; a busy one at a time.
 pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figure> {
-    vec![
-        private_memory("runsv, idle: private memory", settings, contenders, supervisor),
-        private_memory("svlogd, idle: private memory", settings, contenders, logger),
-    ]
+    let mut figures = vec![
+        idle("runsv, idle: private memory", settings, contenders, supervisor),
+        idle("svlogd, idle: private memory", settings, contenders, logger),
+    ];
+    for (name, logging) in [("plain", PLAIN), ("-ttt", STAMPED), ("ten regular expressions", TEN_EXPRESSIONS)]
+    {
+        figures.extend(busy(name, &Logging { floor: false, ..logging }, settings, contenders));
+    }
+    figures
 }
 
-fn private_memory(
+fn idle(
     name: &str,
     settings: &Settings,
     contenders: &[Contender],
@@ -47,7 +61,7 @@ fn private_memory(
     let samples = processes.iter().map(|(who, processes)| {
         (*who, processes.iter().map(|(process, _)| private_kib(process.pid())).collect())
     });
-    Figure { name: name.to_owned(), unit: Unit::KiB, samples: samples.collect(), target: Some(1.0) }
+    Figure::new(name, Unit::KiB, samples.collect()).goals(&[Goal::Times(1.0, Who::Runit)])
 }
 
 fn supervisor(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
@@ -72,6 +86,45 @@ fn logger(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
         (fs::read(dir.join("current")).ok()?.len() >= LINES.len()).then_some(())
     });
     (logger, Some(input))
+}
+
+/// The most that a logger has while it is fed as fast as it reads, and what it has some seconds later.
+fn busy(name: &str, logging: &Logging, settings: &Settings, contenders: &[Contender]) -> [Figure; 2] {
+    let input = workload::lines(settings.amount(64) << 20);
+    let dirs: Vec<_> = (0..settings.rounds() * contenders.len()).map(|_| settings.directory()).collect();
+    let mut unused = dirs.iter();
+    let mut able = logging.contenders(contenders);
+    let mut resting = Vec::new();
+    let [peaks] = in_turn(settings.rounds(), &mut able, |(who, sandbox)| {
+        let dir = unused.next().expect("one for each");
+        let mut logger = sandbox.start(&mut logging.command(sandbox, *who, Rotation::Usual, dir.path()));
+        let mut pipe = logger.stdin();
+        let pid = logger.pid();
+        let mut peak = 0.0_f64;
+        scope(|scope| {
+            let feeder = scope.spawn(|| pipe.write_all(&input).expect("it reads all of it"));
+            while !feeder.is_finished() {
+                peak = peak.max(private_kib(pid));
+                sleep(PACE);
+            }
+        });
+        resting.push((*who, logger, pipe));
+        [peak]
+    });
+    sleep(REST);
+    let mut after: Samples = able.iter().map(|(who, _)| (*who, Vec::new())).collect();
+    for (who, logger, _pipe) in &resting {
+        let (_, samples) = after.iter_mut().find(|(other, _)| other == who).expect("it took part");
+        samples.push(private_kib(logger.pid()));
+    }
+    let name = format!("svlogd, {} MiB, {name}", input.len() >> 20);
+    let figure = |when, samples| Figure::new(format!("{name}: private memory, {when}"), Unit::KiB, samples);
+    [
+        figure("most of it", peaks)
+            .goals(&[Goal::AtMost(4096.0)])
+            .ran(logging.descriptions(Rotation::Usual, contenders)),
+        figure("some seconds later", after),
+    ]
 }
 
 /// What the process has for itself, touched or not, in KiB.

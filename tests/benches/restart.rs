@@ -35,14 +35,9 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
         .filter(|contender| contender.who != Who::Floor)
         .map(|contender| (contender.who, Tree::new(contender)))
         .collect();
-    let crashed = in_turn(settings.rounds(), &mut trees, Tree::crash);
-    let appeared = in_turn(settings.rounds(), &mut trees, Tree::appear);
-    let figure = |name: &str, samples| Figure {
-        name: name.to_owned(),
-        unit: Unit::Milliseconds,
-        samples,
-        target: None,
-    };
+    let [crashed] = in_turn(settings.rounds(), &mut trees, |tree| [tree.crash()]);
+    let [appeared] = in_turn(settings.rounds(), &mut trees, |tree| [tree.appear()]);
+    let figure = |name, samples| Figure::new(name, Unit::Milliseconds, samples);
     vec![
         figure("crash to restarted", crashed),
         figure("new service directory to running (s6: told by s6-svscanctl)", appeared),

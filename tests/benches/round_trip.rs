@@ -32,18 +32,16 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
         .filter(|contender| contender.who != Who::Floor)
         .map(|contender| (contender.who, Supervised::new(contender)))
         .collect();
-    let mut figures = ["restart", "stop", "start"].map(|verb| Figure {
-        name: format!("sv {verb}, round trip"),
-        unit: Unit::Milliseconds,
-        samples: services.iter().map(|(who, _)| (*who, Vec::new())).collect(),
-        target: None,
+    let mut figures = ["restart", "stop", "start"].map(|verb| {
+        let samples = services.iter().map(|(who, _)| (*who, Vec::new())).collect();
+        Figure::new(format!("sv {verb}, round trip"), Unit::Milliseconds, samples)
     });
     for _ in 0..settings.rounds() {
         for (verb, figure) in ["restart", "stop", "start"].iter().zip(&mut figures) {
             if *verb != "start" {
                 sleep(LIFE);
             }
-            let samples = in_turn(1, &mut services, |service| service.command(verb));
+            let [samples] = in_turn(1, &mut services, |service| [service.command(verb)]);
             for ((_, all), (_, new)) in figure.samples.iter_mut().zip(samples) {
                 all.extend(new);
             }

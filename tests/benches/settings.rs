@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use tempfile::TempDir;
 
 /// Benchmarks of svkit beside its peers
 #[derive(Parser)]
@@ -16,6 +17,10 @@ pub(crate) struct Settings {
     /// Less work and two rounds: to see that the benchmarks run, not for their figures
     #[arg(long)]
     quick: bool,
+    /// Where the log directories are; by default below cargo's target directory, so on a real disk, where `/tmp` may be
+    /// memory
+    #[arg(long = "in", value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"), hide_default_value = true)]
+    pub(crate) place: PathBuf,
     /// Also write the table to a file, as markdown
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
@@ -28,6 +33,11 @@ impl Settings {
     /// How often each figure is measured.
     pub(crate) fn rounds(&self) -> usize {
         if self.quick { 2 } else { usize::from(self.rounds) }
+    }
+
+    /// A new directory to log to.
+    pub(crate) fn directory(&self) -> TempDir {
+        TempDir::new_in(&self.place).expect("the place for log directories takes entries")
     }
 
     /// How much of `full` is to be done: an eighth when it has to be quick.
