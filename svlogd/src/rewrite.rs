@@ -65,12 +65,16 @@ impl Rewriter {
             self.line.held.clear();
             self.line.held.extend_from_slice(&self.prefix);
         }
+        if first && self.service.is_none() {
+            output.extend_from_slice(stamp);
+        }
+        if !first && self.service.is_some() && self.line.stamp.is_empty() {
+            // Its beginning was written as it came, before the config was read again.
+            output.push(b'\n');
+        }
         if first || self.line.stamp.is_empty() {
             self.line.stamp.clear();
             self.line.stamp.extend_from_slice(stamp);
-        }
-        if first && self.service.is_none() {
-            output.extend_from_slice(stamp);
         }
         if first && last && self.line.held.is_empty() && text.len() <= self.limit {
             self.append_part(output, text, Part::Whole);
@@ -124,7 +128,7 @@ impl Rewriter {
             self.line.parts += 1;
             self.append_part(output, &held, Part::More(self.line.parts));
         }
-        self.line
+        if self.service.is_some() { self.line } else { Line::default() }
     }
 
     fn append_part(&mut self, output: &mut Vec<u8>, text: &[u8], part: Part) {
@@ -153,6 +157,8 @@ impl Rewriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -207,32 +213,76 @@ mod tests {
         assert_eq!(format!("\n{}", String::from_utf8(output).unwrap()), expected);
     }
 
-    proptest! {
-        #[test]
-        fn parts_make_the_line_whatever_the_pieces(
-            text in prop_oneof!["\\PC{0,40}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..80)],
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-            limit in 1_usize..20,
-        ) {
+    #[test]
+    fn an_object_is_a_line_of_its_own_even_if_the_line_did_not_begin_as_one() {
+        let mut output = b"plain ".to_vec();
+        let mut rewriter = Rewriter::new(Some(Clean::Escape), None, Vec::new(), 10);
+        rewriter.append(&mut output, STAMP, Fragment { text: b"begin\xe6", first: true, last: false });
+        let line = rewriter.break_off(&mut output);
+        let mut rewriter = to_json(None, "ignored", 10);
+        rewriter.go_on(line);
+        for (text, last) in [(&b"mid"[..], false), (b"end", true)] {
+            rewriter.append(&mut output, STAMP, Fragment { text, first: false, last });
+        }
+        rewriter.append(&mut output, STAMP, Fragment { text: b"next", first: true, last: true });
+        let expected = r#"plain 1970-01-01T00:00:00.000Z begin\xe6
+{"time":"1970-01-01T00:00:00.000Z","service":"web","message":"midend"}
+{"time":"1970-01-01T00:00:00.000Z","service":"web","message":"ignorednext"}
+"#;
+        assert_eq!(String::from_utf8(output).unwrap(), expected);
+    }
+
+    /// Text, and what is none, cut anywhere.
+    fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text = prop_oneof![
+            "\\PC{0,40}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..80),
+            prop::collection::vec(prop_oneof![Just("日"), Just("\u{9b}"), Just("a")], 0..20)
+                .prop_map(|parts| parts.concat().into_bytes()),
+        ];
+        (text, prop::collection::vec(any::<prop::sample::Index>(), 0..6)).prop_map(|(text, cuts)| {
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
-            let mut rewriter = to_json(None, "", limit);
+            cuts.windows(2).map(|pair| text[pair[0]..pair[1]].to_vec()).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parts_make_the_line_whatever_the_pieces(pieces in pieces(), limit in 1_usize..20, prefix in "[é(]{0,2}") {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let text = pieces.concat();
+            let mut rewriter = to_json(None, &prefix, limit);
             let output = rewrite(&mut rewriter, &pieces);
             prop_assert_eq!(&output, &rewrite(&mut rewriter, &[&text]));
-            let mut message = String::new();
-            let objects: Vec<Value> = str::from_utf8(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let objects: Vec<Value> =
+                str::from_utf8(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let mut bytes = Vec::new();
             for (index, object) in objects.iter().enumerate() {
-                let part = object["message"].as_str().unwrap();
-                prop_assert!(part.chars().count() <= limit.max(LEAST_LIMIT));
-                message.push_str(part);
+                let message = object["message"].as_str().unwrap();
+                let exact = object.get("message_base64").map(|exact| STANDARD.decode(exact.as_str().unwrap()).unwrap());
+                let part = exact.unwrap_or_else(|| message.as_bytes().to_vec());
+                prop_assert!(part.len() <= limit.max(LEAST_LIMIT) + prefix.len());
+                prop_assert_eq!(object.get("message_base64").is_some(), str::from_utf8(&part).is_err());
+                bytes.extend(part);
                 prop_assert_eq!(object.get("more").is_some(), index + 1 < objects.len());
                 prop_assert_eq!(object.get("part").and_then(Value::as_u64), (objects.len() > 1).then_some(index as u64 + 1));
             }
-            if let Ok(text) = str::from_utf8(&text) {
-                prop_assert_eq!(message, text);
-                prop_assert!(objects.iter().all(|object| object.get("message_base64").is_none()));
+            prop_assert_eq!(&bytes, &[prefix.as_bytes(), &text].concat());
+            // Characters are whole: only what was none before needs more than a string.
+            prop_assert!(str::from_utf8(&text).is_err() || objects.iter().all(|object| object.get("message_base64").is_none()));
+        }
+
+        #[test]
+        fn a_cleaned_line_is_the_same_whatever_the_pieces(pieces in pieces(), limit in 1_usize..20, prefix in "[é\u{1b}]{0,2}") {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            for how in [Clean::Escape, Clean::Replace] {
+                let mut rewriter = Rewriter::new(Some(how), None, prefix.clone().into_bytes(), limit);
+                let mut expected = STAMP.to_vec();
+                clean::append(&mut expected, &[prefix.as_bytes(), &pieces.concat()].concat(), how);
+                expected.push(b'\n');
+                prop_assert_eq!(rewrite(&mut rewriter, &pieces), expected);
             }
         }
     }
