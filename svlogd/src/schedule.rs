@@ -96,11 +96,13 @@ fn first_reading(reading: i64, offset_at: impl Fn(i64) -> i64) -> i64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::borrow::Cow;
 
     /// A zone: its offset at first, and the times at which it has another.
+    #[derive(Clone, Debug)]
     struct Place {
         first: i32,
-        changes: &'static [(i64, i32)],
+        changes: Cow<'static, [(i64, i32)]>,
     }
 
     impl Place {
@@ -114,19 +116,24 @@ mod tests {
     }
 
     /// 2026: 01:00 UTC on the last Sundays of March and October.
-    const BERLIN: Place = Place { first: 3600, changes: &[(1_774_746_000, 7200), (1_792_890_000, 3600)] };
+    const BERLIN: Place =
+        Place { first: 3600, changes: Cow::Borrowed(&[(1_774_746_000, 7200), (1_792_890_000, 3600)]) };
     /// 2026: 02:00 local on the second Sunday of March and the first of November.
-    const NEW_YORK: Place =
-        Place { first: -18_000, changes: &[(1_772_953_200, -14_400), (1_793_512_800, -18_000)] };
+    const NEW_YORK: Place = Place {
+        first: -18_000,
+        changes: Cow::Borrowed(&[(1_772_953_200, -14_400), (1_793_512_800, -18_000)]),
+    };
     /// 2026: half an hour on 5 April and 4 October, at 02:00 local.
     const LORD_HOWE: Place =
-        Place { first: 39_600, changes: &[(1_775_314_800, 37_800), (1_791_041_400, 39_600)] };
+        Place { first: 39_600, changes: Cow::Borrowed(&[(1_775_314_800, 37_800), (1_791_041_400, 39_600)]) };
     /// 2026: 24:00 local on 4 April (back to 23:00) and on 5 September (on to 01:00): at midnight.
-    const SANTIAGO: Place =
-        Place { first: -10_800, changes: &[(1_775_358_000, -14_400), (1_788_667_200, -10_800)] };
+    const SANTIAGO: Place = Place {
+        first: -10_800,
+        changes: Cow::Borrowed(&[(1_775_358_000, -14_400), (1_788_667_200, -10_800)]),
+    };
     /// 30 December 2011 did not take place.
-    const APIA: Place = Place { first: -36_000, changes: &[(1_325_239_200, 50_400)] };
-    const KATHMANDU: Place = Place { first: 20_700, changes: &[] };
+    const APIA: Place = Place { first: -36_000, changes: Cow::Borrowed(&[(1_325_239_200, 50_400)]) };
+    const KATHMANDU: Place = Place { first: 20_700, changes: Cow::Borrowed(&[]) };
     const PLACES: [&Place; 6] = [&BERLIN, &NEW_YORK, &LORD_HOWE, &SANTIAGO, &APIA, &KATHMANDU];
 
     fn at(period: Period, hour: u8, minute: u8) -> ClockRotation {
@@ -260,21 +267,32 @@ mod tests {
         })
     }
 
-    fn time() -> impl Strategy<Value = (usize, i64)> {
-        (0..PLACES.len(), -2 * DAY..2 * DAY, any::<prop::sample::Index>()).prop_map(
-            |(place, around, change)| {
-                let changes = PLACES[place].changes;
-                let change = if changes.is_empty() { 0 } else { changes[change.index(changes.len())].0 };
-                (place, change + around)
+    /// A zone that never was: with any offset in minutes that a clock can have, and two changes of up to a day.
+    fn invented() -> impl Strategy<Value = Place> {
+        let (offset, days) = (|most: i32| (-most..=most).prop_map(|minutes| minutes * 60), 3_i64..400);
+        (offset(12 * 60), offset(13 * 60), offset(13 * 60), 0_i64..DAY / 60, days, 0_i64..DAY / 60).prop_map(
+            |(first, second, third, minute, days, later)| {
+                let change = 20_000 * DAY + minute * 60;
+                let changes = vec![(change, second), (change + days * DAY + later * 60, third)];
+                Place { first, changes: Cow::Owned(changes) }
             },
         )
+    }
+
+    /// A zone and a time near one of its changes.
+    fn time() -> impl Strategy<Value = (Place, i64)> {
+        let place = prop_oneof![(0..PLACES.len()).prop_map(|index| PLACES[index].clone()), invented()];
+        (place, -2 * DAY..2 * DAY, any::<prop::sample::Index>()).prop_map(|(place, around, change)| {
+            let changes = &place.changes;
+            let change = if changes.is_empty() { 0 } else { changes[change.index(changes.len())].0 };
+            (place, change + around)
+        })
     }
 
     proptest! {
         /// Against a clock that is looked at each minute: a rotation is where it first reads a time that is due.
         #[test]
         fn a_clock_that_is_watched_agrees(rotation in rotation(), (place, from) in time()) {
-            let place = PLACES[place];
             let from = from - from.rem_euclid(60);
             let found = next(rotation, from, |time| place.offset_at(time));
             let period = match rotation.period {
@@ -300,12 +318,11 @@ mod tests {
 
         #[test]
         fn the_next_one_is_later_and_not_far(rotation in rotation(), (place, from) in time()) {
-            let place = PLACES[place];
-            let times = rotations(rotation, place, from, 5);
+            let times = rotations(rotation, &place, from, 5);
             let longest = match rotation.period {
                 Period::Hourly => 2 * HOUR,
-                Period::Daily => 2 * DAY,
-                Period::Weekly => 8 * DAY,
+                Period::Daily => DAY + FURTHEST_OFFSET,
+                Period::Weekly => 7 * DAY + FURTHEST_OFFSET,
             };
             let mut before = from;
             for time in times {
@@ -321,7 +338,7 @@ mod tests {
             (place, from) in time(),
             steps in prop::collection::vec(prop_oneof![-5_i64..5, -2 * HOUR..2 * HOUR, -9 * DAY..9 * DAY], 1..40),
         ) {
-            let offset_at = |time| PLACES[place].offset_at(time);
+            let offset_at = |time| place.offset_at(time);
             let mut schedule = Schedule::new(rotation, from, offset_at);
             let mut now = from;
             for step in steps {
