@@ -272,17 +272,36 @@ mod tests {
             }
         }
 
+        /// Against taking one file after the other, as long as there is a reason.
         #[test]
         fn no_file_goes_without_need(
-            files in prop::collection::btree_map(0_u64..100, 1_u64..50, 0..20),
-            limit in 0_u64..500,
+            files in prop::collection::btree_map(0_u64..100, (0_u64..50, 0_u8..4), 0..20),
+            max_age in prop::option::of(0_u64..120),
+            max_total in prop::option::of(0_u64..500),
+            current in 0_u64..100,
+            now in 0_u64..200,
         ) {
-            let mut files: Vec<_> = files.into_iter().map(|(seconds, bytes)| file(seconds, bytes)).collect();
-            let count = total(limit).prune(&mut files, 0, at(0), |_| false).remove.len();
-            if count > 0 {
-                let before_the_last: u64 = files[count - 1..].iter().map(|file| file.bytes).sum();
-                prop_assert!(before_the_last > limit);
+            let of_kind = |(seconds, (bytes, kind))| {
+                let OldFile { name, bytes } = file(seconds, bytes);
+                OldFile { name: if kind == 0 { name.at(Stage::Temporary) } else { name }, bytes }
+            };
+            let needed: Vec<u64> = files.iter().filter(|(_, (_, kind))| *kind == 1).map(|(&seconds, _)| seconds).collect();
+            let is_needed = |name: LogName| needed.contains(&name.time.seconds);
+            let mut left: Vec<OldFile> = files.into_iter().map(of_kind).collect();
+            let retention = Retention { max_age: max_age.map(Duration::from_secs), max_total, ..Retention::default() };
+            let pruning = retention.prune(&mut left.clone(), current, at(now), is_needed);
+            let mut expected = Vec::new();
+            while let Some(oldest) =
+                left.iter().position(|file| file.name.stage == Stage::Saved && !is_needed(file.name))
+            {
+                let is_old = max_age.is_some_and(|age| now > left[oldest].name.time.seconds + age);
+                let bytes = left.iter().map(|file| file.bytes).sum::<u64>() + current;
+                if !is_old && max_total.is_none_or(|limit| bytes <= limit) {
+                    break;
+                }
+                expected.push(left.remove(oldest).name);
             }
+            prop_assert_eq!(pruning.remove, expected);
         }
     }
 }
