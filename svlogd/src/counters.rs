@@ -36,8 +36,10 @@ pub struct Counters {
     pub rotated: Counter,
     /// Old files that were compressed.
     pub compressed: Counter,
-    /// Lines that were sent to a log server.
+    /// Lines that were sent to a log server; once more each time that one is sent again.
     pub forwarded: Counter,
+    /// Lines that were to be sent to a log server and were lost on the way there, as far as that is known.
+    pub lost: Counter,
 }
 
 impl Counters {
@@ -52,6 +54,7 @@ impl Counters {
             ("rotated", &self.rotated),
             ("compressed", &self.compressed),
             ("forwarded", &self.forwarded),
+            ("lost", &self.lost),
         ];
         let told = |(name, counter): &(_, &Counter)| format!("{name}={counter} ");
         fields.iter().map(told).collect::<String>() + &format!("queue={queue}")
@@ -80,9 +83,10 @@ mod tests {
         counters.compressed.add(7);
         counters.forwarded.add(7);
         counters.forwarded.add(1);
+        counters.lost.add(9);
         assert_eq!(
-            counters.line(9),
-            "lines=1 bytes=2 selected=3 dropped=4 suppressed=5 rotated=6 compressed=7 forwarded=8 queue=9"
+            counters.line(10),
+            "lines=1 bytes=2 selected=3 dropped=4 suppressed=5 rotated=6 compressed=7 forwarded=8 lost=9 queue=10"
         );
     }
 }

@@ -124,7 +124,7 @@ impl Logger {
         loop {
             let now = clock::now().monotonic;
             self.tend(now);
-            if self.input == Input::Closed && self.logs().all(|log| log.writer.is_finished()) {
+            if self.input == Input::Closed && self.logs().all(|log| log.is_finished()) {
                 break;
             }
             match self.wait(now) {
@@ -160,7 +160,9 @@ impl Logger {
         {
             self.close_input();
         }
-        self.tell_suppressed(now);
+        let report = &self.report;
+        self.slots.iter_mut().filter_map(|slot| slot.log.as_mut()).for_each(|log| log.forward(now, report));
+        self.tell_losses(now);
         if self.rest.take_if(|time| *time <= now).is_some() {
             self.rest();
         }
@@ -210,13 +212,13 @@ impl Logger {
         let rest = self.rest;
         let deadline = self
             .logs()
-            .flat_map(|log| [log.writer.deadline(), log.suppression_due()])
+            .flat_map(|log| [log.writer.deadline(), log.forward_deadline(), log.losses_due()])
             .flatten()
             .chain(last_line)
             .chain(rest)
             .min();
         let stdin = io::stdin();
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             match &self.timer {
                 Some(timer) => PollFd::new(timer.as_fd(), PollFlags::POLLIN),
@@ -224,11 +226,16 @@ impl Logger {
             },
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
         ];
-        let count = if held || self.input == Input::Closed { 2 } else { 3 };
-        let fds = &mut fds[..count];
-        svlib::Context::during(poll::wait(fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
+        let takes_input = !held && self.input != Input::Closed;
+        if !takes_input {
+            fds.truncate(2);
+        }
+        // What is ready for them, they find out themselves.
+        fds.extend(self.slots.iter().filter_map(|slot| slot.log.as_ref()).flat_map(LogDir::forward_fds));
+        svlib::Context::during(poll::wait(&mut fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
         let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
-        let readable = fds.get(2).is_some_and(poll::is_ready);
+        let readable = takes_input && poll::is_ready(&fds[2]);
+        drop(fds);
         if timed && let Some(timer) = &mut self.timer {
             timer.take()?;
         }
@@ -246,10 +253,13 @@ impl Logger {
                 }
                 Signal::SIGALRM => {
                     self.report.info(&"sigalarm received.");
-                    self.tell_suppressed(Duration::MAX);
+                    self.tell_losses(Duration::MAX);
                     self.logs().for_each(|log| log.writer.ask_rotation());
                 }
-                Signal::SIGUSR1 => self.report.counters(0),
+                Signal::SIGUSR1 => {
+                    let queued = self.logs().map(|log| log.queued()).sum();
+                    self.report.counters(queued);
+                }
                 Signal::SIGHUP => {
                     self.report.info(&"sighangup received.");
                     self.open_directories()?;
@@ -265,27 +275,27 @@ impl Logger {
         while let Some((pid, status)) = process::reap() {
             for slot in &mut self.slots {
                 match &mut slot.log {
-                    Some(log) => log.writer.child_ended(pid, status, &self.report),
+                    Some(log) => log.child_ended(pid, status, &self.report),
                     None => slot.remains.child_ended(pid),
                 };
             }
         }
     }
 
-    /// Writes of lines that were suppressed, where that is due until `time`.
-    fn tell_suppressed(&mut self, time: Duration) {
+    /// Writes of lines that were suppressed or not forwarded, where that is due until `time`.
+    fn tell_losses(&mut self, time: Duration) {
         let Self { report, stamper, slots, .. } = self;
         for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
-            if log.suppression_due().is_some_and(|due| due <= time) {
+            if log.losses_due().is_some_and(|due| due <= time) {
                 let stamp = stamper.as_mut().map_or(&[] as &[u8], |stamper| stamper.stamp(clock::wall()));
-                log.tell_suppressed(stamp, report);
+                log.tell_losses(time, stamp, report);
             }
         }
     }
 
     /// Closes and opens all log directories.
     fn open_directories(&mut self) -> std::result::Result<(), ExitCode> {
-        self.tell_suppressed(Duration::MAX);
+        self.tell_losses(Duration::MAX);
         for slot in &mut self.slots {
             if let Some(log) = slot.log.take() {
                 slot.remains = log.close(&self.report);
@@ -295,10 +305,14 @@ impl Logger {
                 let bytes = slot.remains.unwritten().to_string();
                 self.report.warning(&(&bytes, " bytes are not written: ", &slot.name));
             }
+            let lost = if slot.log.is_none() { slot.remains.stop_forwarding(&self.report) } else { 0 };
+            if lost > 0 {
+                self.report.warning(&(&lost.to_string(), " lines not forwarded: ", &slot.name));
+            }
             if self.input == Input::Closed
                 && let Some(log) = &mut slot.log
             {
-                log.writer.end();
+                log.end();
             }
         }
         if self.logs().next().is_none() {
@@ -346,8 +360,8 @@ impl Logger {
             self.filled += 1;
             self.process();
         }
-        self.tell_suppressed(Duration::MAX);
-        self.logs().for_each(|log| log.writer.end());
+        self.tell_losses(Duration::MAX);
+        self.logs().for_each(LogDir::end);
     }
 
     /// Gives the lines in the buffer to the directories; the beginning of a line stays.

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use svlib::exit_status::ExitStatus;
 use svlib::sys::lock::Lock;
+use svlib::sys::poll::PollFd;
 use svlib::sys::{clock, timezone};
 
+use crate::clean;
 use crate::config::Config;
-use crate::config::setting::FormatKind;
+use crate::config::setting::{Clean, FormatKind};
 use crate::config_file;
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
+use crate::forward::Forwarder;
 use crate::limit::Limiter;
 use crate::old_files::{self, OldFiles, Underway};
 use crate::permissions::Permissions;
@@ -47,6 +51,8 @@ pub struct LogDir {
     limiter: Option<Limiter>,
     /// A line that is written here has begun and not ended.
     is_mid_line: bool,
+    forwarders: Vec<Forwarder>,
+    clean: Option<Clean>,
     /// The line whose pieces come is written here.
     selected: bool,
     /// Selected lines, one after the other in the read buffer, that are written as they are.
@@ -72,9 +78,15 @@ pub struct Remains {
     line: Line,
     is_mid_line: bool,
     limiter: Option<Limiter>,
+    forwarders: Vec<Forwarder>,
 }
 
 impl Remains {
+    /// Gives up what was to be forwarded, and returns how many lines that is.
+    pub fn stop_forwarding(&mut self, report: &Report) -> u64 {
+        std::mem::take(&mut self.forwarders).into_iter().map(|forwarder| forwarder.into_lost(report)).sum()
+    }
+
     /// How many bytes could not be written.
     pub fn unwritten(&self) -> usize {
         self.unwritten.len()
@@ -83,6 +95,7 @@ impl Remains {
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid) -> bool {
         self.underway.child_ended(pid)
+            || self.forwarders.iter_mut().any(|forwarder| forwarder.child_ended(pid))
     }
 }
 
@@ -139,7 +152,7 @@ impl LogDir {
                 return None;
             }
         };
-        let Remains { selected, line, is_mid_line, limiter, .. } = std::mem::take(remains);
+        let Remains { selected, line, is_mid_line, limiter, forwarders, .. } = std::mem::take(remains);
         if let Some(rewriter) = &mut rewriter {
             rewriter.go_on(line);
         }
@@ -149,6 +162,8 @@ impl LogDir {
             rewriter,
             limiter: Limiter::resume(limiter, config.limit, clock::now().monotonic),
             is_mid_line,
+            forwarders: Forwarder::renew(forwarders, config.forward),
+            clean: config.clean,
             _lock: lock,
             filter,
             prefix: config.prefix,
@@ -214,25 +229,76 @@ impl LogDir {
         self.run = 0..0;
     }
 
-    /// When lines that `limit` has suppressed are to be told of, on the monotonic clock. Never amid a line.
-    pub fn suppression_due(&self) -> Option<Duration> {
-        self.limiter.as_ref().and_then(Limiter::due).filter(|_| !self.is_mid_line)
+    /// When lines that were suppressed or not forwarded are to be told of, on the monotonic clock. Never amid a line.
+    pub fn losses_due(&self) -> Option<Duration> {
+        let suppressed = self.limiter.as_ref().and_then(Limiter::due);
+        let unsent = self.forwarders.iter().filter_map(Forwarder::loss_due);
+        suppressed.into_iter().chain(unsent).min().filter(|_| !self.is_mid_line)
     }
 
-    /// Writes how many lines were suppressed. `stamp` is that of the command line.
-    pub fn tell_suppressed(&mut self, stamp: &[u8], report: &Report) {
-        let Some(limiter) = &mut self.limiter else { return };
-        let text = format!("{} lines suppressed", limiter.take_suppressed());
-        let line = match &mut self.stamping {
-            Stamping::Given => self.line(stamp, text.as_bytes()),
-            Stamping::None => self.line(&[], text.as_bytes()),
-            Stamping::Own(stamper) => {
-                let stamp = stamper.stamp(clock::wall()).to_vec();
-                self.line(&stamp, text.as_bytes())
-            }
-        };
-        self.writer.gather(&line);
+    /// Writes how many lines were suppressed, and how many were not forwarded, as far as that is due until `time`.
+    /// `stamp` is that of the command line.
+    pub fn tell_losses(&mut self, time: Duration, stamp: &[u8], report: &Report) {
+        let mut texts = Vec::new();
+        if let Some(limiter) = &mut self.limiter
+            && limiter.due().is_some_and(|due| due <= time)
+        {
+            texts.push(format!("{} lines suppressed", limiter.take_suppressed()).into_bytes());
+        }
+        texts.extend(self.forwarders.iter_mut().filter_map(|forwarder| forwarder.take_loss(time)));
+        for text in texts {
+            let line = match &mut self.stamping {
+                Stamping::Given => self.line(stamp, &text),
+                Stamping::None => self.line(&[], &text),
+                Stamping::Own(stamper) => {
+                    let stamp = stamper.stamp(clock::wall()).to_vec();
+                    self.line(&stamp, &text)
+                }
+            };
+            self.writer.gather(&line);
+        }
         self.writer.flush(report);
+    }
+
+    /// Sends to the servers what can be sent without waiting.
+    pub fn forward(&mut self, now: Duration, report: &Report) {
+        for forwarder in &mut self.forwarders {
+            forwarder.tend(now, self.writer.directory_name(), report);
+        }
+        // Those whose line is gone from the config go once they have done what they could.
+        self.forwarders.retain(|forwarder| !forwarder.is_finished());
+    }
+
+    /// How many lines wait to be sent.
+    pub fn queued(&self) -> usize {
+        self.forwarders.iter().map(Forwarder::waiting).sum()
+    }
+
+    /// What to wait for on behalf of the servers.
+    pub fn forward_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.forwarders.iter().filter_map(Forwarder::poll_fd)
+    }
+
+    /// The time on the monotonic clock at which there is something to [`forward`](Self::forward).
+    pub fn forward_deadline(&self) -> Option<Duration> {
+        self.forwarders.iter().filter_map(Forwarder::deadline).min()
+    }
+
+    /// Takes note that a child has ended. `false` if it is none of this directory's.
+    pub fn child_ended(&mut self, pid: Pid, status: ExitStatus, report: &Report) -> bool {
+        self.writer.child_ended(pid, status, report)
+            || self.forwarders.iter_mut().any(|forwarder| forwarder.child_ended(pid))
+    }
+
+    /// No more lines will come.
+    pub fn end(&mut self) {
+        self.writer.end();
+        self.forwarders.iter_mut().for_each(Forwarder::end);
+    }
+
+    /// Whether all is written, processed and forwarded, as far as is waited for that.
+    pub fn is_finished(&self) -> bool {
+        self.writer.is_finished() && self.forwarders.iter().all(Forwarder::is_finished)
     }
 
     /// Closes the directory; `current` counts as cleanly closed.
@@ -250,6 +316,7 @@ impl LogDir {
             line,
             is_mid_line: self.is_mid_line,
             limiter: self.limiter,
+            forwarders: self.forwarders,
         }
     }
 
@@ -264,6 +331,9 @@ impl LogDir {
             (false, _) => dropped,
         };
         counter.add(1);
+        if self.selected && !self.forwarders.is_empty() {
+            self.queue(text, report);
+        }
         let sends = self.selected && self.udp.is_some();
         if verdict.alert || sends {
             let line = self.message(text, stamp);
@@ -279,8 +349,24 @@ impl LogDir {
 
     /// A line for standard error and UDP, where long ones are cut.
     fn message(&mut self, text: &[u8], stamp: &[u8]) -> Vec<u8> {
-        let dots: &[u8] = if text.len() == self.line_limit { b"..." } else { b"" };
-        self.line(stamp, &[text, dots].concat())
+        self.line(stamp, &[text, self.dots(text)].concat())
+    }
+
+    /// What stands for the rest of a line that begins with `text`.
+    fn dots(&self, text: &[u8]) -> &'static [u8] {
+        if text.len() == self.line_limit { b"..." } else { b"" }
+    }
+
+    /// Queues a line for the servers, where long ones are cut too.
+    fn queue(&mut self, text: &[u8], report: &Report) {
+        let mut message = [&self.prefix, text].concat();
+        if let Some(how) = self.clean {
+            let mut cleaned = Vec::new();
+            clean::append(&mut cleaned, &message, how);
+            message = cleaned;
+        }
+        message.extend_from_slice(self.dots(text));
+        self.forwarders.iter_mut().for_each(|forwarder| forwarder.push(&message, report));
     }
 
     fn line(&mut self, stamp: &[u8], text: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! Nothing here waits. What cannot be written is kept until [`Writer::tend`] finds the obstacle gone, and the writer of
 //! the log is held back meanwhile.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -266,6 +267,11 @@ impl Writer {
     /// Whether all is written, and done with.
     pub fn is_finished(&self) -> bool {
         !self.is_held() && self.old_files.is_finished()
+    }
+
+    /// The name of the directory.
+    pub fn directory_name(&self) -> &OsStr {
+        self.directory.name()
     }
 
     /// Closes the files; returns what is being done to old ones, and what could not be written.

@@ -15,6 +15,7 @@ mod shortage;
 mod story;
 mod sv_better;
 mod svlogd_better;
+mod svlogd_forward;
 mod svlogd_rules;
 mod svlogd_signals;
 mod tree;
@@ -39,6 +40,7 @@ const GROUPS: &[Group] = &[
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
+    ("svlogd_forward", svlogd_forward::CASES),
     ("svlogd_rules", svlogd_rules::CASES),
     ("svlogd_signals", svlogd_signals::CASES),
     ("tree", tree::CASES),

@@ -34,10 +34,13 @@ fn usr1_tells_the_counters(subject: &Subject) {
         .map(|field| field.split_once('=').unwrap())
         .map(|(name, value)| (name, value.parse::<u64>().unwrap()))
         .unzip();
-    assert_eq!(names.join(" "), "lines bytes selected dropped suppressed rotated compressed forwarded queue");
+    assert_eq!(
+        names.join(" "),
+        "lines bytes selected dropped suppressed rotated compressed forwarded lost queue"
+    );
     assert_eq!(values[..2], [7, 24]);
     let (selected, dropped, suppressed) = (values[2], values[3], values[4]);
     assert_eq!((selected + dropped + suppressed, dropped), (14, 1), "{told}");
     assert!(suppressed > 0, "{told}");
-    assert_eq!(values[5..], [2, 0, 0, 0], "{told}");
+    assert_eq!(values[5..], [2, 0, 0, 0, 0], "{told}");
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod proctitle;
 pub mod rlimit;
 pub mod signal;
+pub mod socket;
 pub mod startup;
 pub mod timezone;
 pub mod user;

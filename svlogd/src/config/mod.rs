@@ -156,11 +156,7 @@ impl Config {
 
     /// The words whose lines are understood, but have no effect in this version.
     pub fn without_effect(&self) -> impl Iterator<Item = &'static str> {
-        let words = [
-            ("compress", self.compress.is_some()),
-            ("forward", !self.forward.is_empty()),
-            ("kill-after", self.processor_timeout.is_some()),
-        ];
+        let words = [("compress", self.compress.is_some()), ("kill-after", self.processor_timeout.is_some())];
         words.into_iter().filter(|&(_, is_set)| is_set).map(|(word, _)| word)
     }
 

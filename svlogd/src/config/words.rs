@@ -306,7 +306,9 @@ fn server(address: &[u8]) -> Result<Server, Wrong<'_>> {
         None => {
             let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if host.is_empty() || host.len() > 253 || !host.bytes().all(is_name) {
+            // A name that begins with a hyphen would be an option of what looks it up.
+            let is_host = host.starts_with(|first: char| first != '-') && host.bytes().all(is_name);
+            if host.len() > 253 || !is_host {
                 return Err(wrong_host);
             }
             (host, port)
