@@ -178,8 +178,7 @@ fn both_users_at_once(subject: &Subject) {
 /// "exits 111 if it has trouble changing the process state" chpst(8)
 fn user_needs_privilege(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let chpst = sandbox.join("chpst-copy");
-    std::fs::copy(subject.program("chpst"), &chpst).unwrap();
+    let chpst = sandbox.copy_programs("copies").join("chpst");
     let mut command = sandbox.command("chpst");
     command.args(["-u", "nobody"]).arg(&chpst).args(["-u", "daemon", "echo", "started"]);
     let output = sandbox.finish(&mut command);

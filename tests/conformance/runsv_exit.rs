@@ -67,7 +67,7 @@ fn x_closes_the_input_of_the_log_and_waits_for_it(subject: &Subject) {
     service.command("x");
     assert_eq!(service.wait_events(2), ["ready", "end of file"]);
     holds_for(Duration::from_millis(200), "runsv waits for the log", || service.runsv().is_running());
-    assert_eq!(service.log().stat(), "run, want exit");
+    service.log().wait_stat("run, want exit");
     std::fs::write(service.log().join("go"), "").unwrap();
     assert_eq!(service.runsv().wait().code, Some(0));
     assert_eq!(service.events(), ["ready", "end of file", "gone"]);
@@ -142,7 +142,9 @@ fn term_is_x(subject: &Subject) {
 /// runsv that is killed takes nothing with it.
 fn killed_runsv_leaves_the_service_running(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let mut service = sandbox.service("web").run(SLEEP).supervise();
+    // Until it executes, a child has the descriptors of runsv.
+    let mut service = sandbox.service("web").run(&format!("echo ready >>events; {SLEEP}")).supervise();
+    service.wait_ready();
     let pid = service.wait_run();
     service.runsv().signal(Signal::SIGKILL);
     service.runsv().wait();

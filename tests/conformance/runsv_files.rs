@@ -32,9 +32,9 @@ fn mode(path: &Path) -> u32 {
 fn modes_are_private(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log("exec cat").supervise();
-    service.wait_run();
     for service in [&*service, &service.log()] {
         service.wait_ok();
+        service.wait_run();
         assert_eq!(mode(&service.join("supervise")), 0o700);
         let modes = ["lock", "control", "ok", "status", "stat", "pid"]
             .map(|name| (name, format!("{:o}", mode(&service.join("supervise").join(name)))));
@@ -78,33 +78,34 @@ fn status_counts_time_from_the_last_change(subject: &Subject) {
     let before = now();
     let service = sandbox.service("web").run(SLEEP).supervise();
     service.wait_run();
-    let started = time(&service);
+    let started = service.status().time();
     assert!(before <= started && started <= now(), "{before:?} <= {started:?} <= {:?}", now());
     service.command("p");
     service.wait_stat("run, paused");
-    assert_eq!(time(&service), started, "a pause is no change between run and down");
+    assert_eq!(service.status().time(), started, "a pause is no change between run and down");
     service.command("c");
     let before = now();
     service.command("d");
     service.wait_stat("down");
-    let stopped = time(&service);
+    let stopped = service.status().time();
     assert!(before <= stopped && stopped <= now(), "{before:?} <= {stopped:?}");
 }
 
 /// While `finish` runs, pid is its pid, and the time still the one of `run`.
 fn status_keeps_the_time_of_run_in_finish(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let service =
-        sandbox.service("web").run("sleep 0.5").finish(&format!("echo $$ >>events; {SLEEP}")).supervise();
+    let run = "while [ ! -e go ]; do sleep 0.02; done";
+    let service = sandbox.service("web").run(run).finish(&format!("echo $$ >>events; {SLEEP}")).supervise();
     let pid = service.wait_run();
-    let started = time(&service);
+    let started = service.status().time();
+    fs::write(service.join("go"), "").unwrap();
     let finish: u32 = service.wait_events(1)[0].parse().unwrap();
     service.wait_stat("finish");
     eventually("the pid of finish", || (service.status().pid == finish).then_some(()));
     assert_ne!(finish, pid);
     assert_eq!(service.status().state, 2);
     assert_eq!(service.read("supervise/pid"), format!("{finish}\n"));
-    assert_eq!(time(&service), started);
+    assert_eq!(service.status().time(), started);
 }
 
 /// "and in a human-readable format in service/supervise/stat, … service/supervise/pid" runsv(8)
@@ -229,11 +230,6 @@ fn an_old_supervise_directory_is_used_again(subject: &Subject) {
     let pid = service.wait_run();
     assert_eq!(service.read("supervise/stat"), "run\n");
     assert_eq!(service.read("supervise/pid"), format!("{pid}\n"));
-}
-
-fn time(service: &Service) -> Duration {
-    let status = service.status();
-    Duration::new(status.unix_seconds().try_into().unwrap(), status.nanoseconds)
 }
 
 fn now() -> Duration {

@@ -89,7 +89,8 @@ fn log_down_holds_back_the_log(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log(KEEP).file("log/down", "").supervise();
     service.wait_run();
-    assert_eq!(service.log().stat(), "down");
+    service.log().wait_ok();
+    service.log().wait_stat("down");
     service.log().command("u");
     service.log().wait_run();
 }

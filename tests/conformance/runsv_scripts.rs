@@ -125,7 +125,7 @@ fn d_runs_t_then_d(subject: &Subject) {
     let mut events = service.wait_events(4);
     events.retain(|event| event != "CONT");
     assert_eq!(events, ["ready", "script t", "script d"]);
-    assert_eq!(service.stat(), "run, want down");
+    service.wait_stat("run, want down");
     assert_eq!((service.status().pid, service.status().got_term), (pid, 0));
 }
 

@@ -197,7 +197,9 @@ fn two_names_of_one_directory_are_one_service(subject: &Subject) {
     symlink("web", sandbox.join("services/alias")).unwrap();
     let runsvdir = runsvdir(&sandbox, &[]);
     service.wait_run();
-    sandbox.service("other").run(SLEEP).build().wait_run();
+    let other = sandbox.service_at("other").run(SLEEP).build();
+    symlink("../other", sandbox.join("services/other")).unwrap();
+    other.wait_run();
     assert_eq!(runsvdir.stderr(), "", "no second runsv complains of the lock");
 }
 

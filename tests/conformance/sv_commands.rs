@@ -1,6 +1,6 @@
 //! The commands of sv: what they send.
 
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, Supervised, case, eventually};
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, Supervised, case};
 
 /// Records the signals it gets, and lives on.
 const RECORD_SIGNALS: &str =
@@ -235,5 +235,5 @@ fn log_service_by_its_path(subject: &Subject) {
     silently(&sandbox, &["kill", "web/log"]);
     service.log().wait_restart(pid);
     let output = sandbox.sv(&["status", "web/log"]);
-    eventually("status of the log", || output.stdout.starts_with("run: web/log: (pid ").then_some(()));
+    assert!(output.stdout.starts_with("run: web/log: (pid "), "{output:?}");
 }

@@ -1,7 +1,7 @@
 //! What sv says of services it cannot reach, and of wrong usage.
 
-use std::fs::{self, Permissions, set_permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -160,9 +160,7 @@ fn no_permission(subject: &Subject) {
     let service = sandbox.service("web").run(SLEEP).supervise();
     service.wait_run();
     // The subject's programs may be where nobody can reach: sv is copied to where it can be.
-    let sv = sandbox.join("sv");
-    fs::copy(subject.program("sv"), &sv).unwrap();
-    set_permissions(&sv, Permissions::from_mode(0o755)).unwrap();
+    let sv = sandbox.copy_programs("copies").join("sv");
     let mut command = sandbox.command("chpst");
     command.args(["-u", ":65534:65534"]).arg(&sv).args(["status", "web"]);
     let output = sandbox.finish(&mut command);

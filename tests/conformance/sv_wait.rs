@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use svkit_tests::{
-    Case, Implementation, Output, SLEEP, Sandbox, Subject, Supervised, case, is_running,
+    Case, Implementation, Output, SLEEP, Sandbox, Subject, Supervised, case, eventually, is_running,
     mask_pids_and_seconds,
 };
 
@@ -122,7 +122,7 @@ fn check_script_that_cannot_be_executed_counts_as_success(subject: &Subject) {
     let killed = sandbox.service("killed").run(SLEEP).check("kill -9 $$").supervise();
     for (service, name) in [(&plain, "plain"), (&killed, "killed")] {
         service.wait_run();
-        let output = sandbox.sv(&["-w", "1", "start", name]);
+        let output = sandbox.sv(&["-w", "15", "start", name]);
         assert_eq!(mask_pids_and_seconds(&output.stdout), format!("ok: run: {name}: (pid PID) Ns\n"));
         assert_eq!(output.code, Some(0));
     }
@@ -188,7 +188,7 @@ fn restart_waits_for_check(subject: &Subject) {
     let service = sandbox.service("web").run(SLEEP).check("exit 1").supervise();
     service.wait_run();
     // The process may have lived for less than a second, so the next one waits for that long.
-    failed(&sandbox.sv(&["-w", "4", "restart", "web"]), "timeout: run: web: (pid PID) Ns\n");
+    failed(&sandbox.sv(&["-w", "7", "restart", "web"]), "timeout: run: web: (pid PID) Ns\n");
 }
 
 /// "reload Same as hup, and additionally report the status afterwards." sv(8)
@@ -234,54 +234,66 @@ fn try_restart_leaves_what_is_down(subject: &Subject) {
     assert_eq!(service.stat(), "down");
 }
 
-fn kills(subject: &Subject, word: &str, line: &str) {
+/// Each word on a deaf service of its own, all at the same time: runsv is to have done its part when the wait is over.
+fn kill(subject: &Subject, table: &[(&str, &str)]) {
     let sandbox = Sandbox::new(subject);
-    let service = deaf(&sandbox);
-    let pid = service.wait_run();
-    service.wait_next_second();
-    failed(&sandbox.sv(&["-w", "1", word, "web"]), &format!("kill: run: web: (pid PID) Ns{line}\n"));
-    svkit_tests::eventually("killed", || (!is_running(pid)).then_some(()));
+    let waiting: Vec<_> = table
+        .iter()
+        .map(|(word, line)| {
+            let service = sandbox.service(word).run(IGNORE_TERM).supervise();
+            service.wait_ready();
+            service.wait_next_second();
+            let pid = service.wait_run();
+            let sv = sandbox.start(sandbox.command("sv").args(["-w", "5", word, word]));
+            (sv, pid, format!("kill: run: {word}: (pid PID) Ns{line}\n"), service)
+        })
+        .collect();
+    for (mut sv, pid, expected, _service) in waiting {
+        failed(&sv.wait(), &expected);
+        eventually("killed", || (!is_running(pid)).then_some(()));
+    }
 }
 
 /// "force-stop … Then report the status, and on timeout send the service the kill command." sv(8)
 fn force_stop_kills(subject: &Subject) {
-    kills(subject, "force-stop", ", want down, got TERM");
+    kill(subject, &[("force-stop", ", want down, got TERM")]);
 }
 
 /// "force-restart … Then report the status, and on timeout send the service the kill command." sv(8)
 fn force_restart_kills(subject: &Subject) {
-    kills(subject, "force-restart", ", got TERM");
+    kill(subject, &[("force-restart", ", got TERM")]);
 }
 
 /// "force-reload Send the service the term and cont commands, and wait up to 7 seconds for the service to restart. Then
 /// report the status, and on timeout send the service the kill command." sv(8)
 fn force_reload_kills(subject: &Subject) {
-    kills(subject, "force-reload", ", got TERM");
+    kill(subject, &[("force-reload", ", got TERM")]);
 }
 
 /// "force-shutdown Same as exit, but wait up to 7 seconds for the runsv(8) process to terminate. Then report the status,
 /// and on timeout send the service the kill command." sv(8)
 fn force_shutdown_kills(subject: &Subject) {
-    kills(subject, "force-shutdown", ", want down, got TERM");
+    kill(subject, &[("force-shutdown", ", want down, got TERM")]);
 }
 
 /// `D`, `T`, `X` and `E` are force-stop, force-reload and, twice, force-shutdown.
 fn capitals_are_force_commands(subject: &Subject) {
-    kills(subject, "D", ", want down, got TERM");
-    kills(subject, "Terminate", ", got TERM");
-    kills(subject, "X", ", want down, got TERM");
-    kills(subject, "E", ", want down, got TERM");
+    let down = ", want down, got TERM";
+    kill(subject, &[("D", down), ("Terminate", ", got TERM"), ("X", down), ("E", down)]);
 }
 
 /// "check Check for the service to be in the state that's been requested (up or down). Wait up to 7 seconds for the
 /// service to reach the requested state, then report the status or timeout." sv(8)
 fn check_waits_for_the_requested_state(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let service = sandbox.service("web").run(SLEEP).finish("sleep 0.7").supervise();
+    let finish = "while [ ! -e go ]; do sleep 0.02; done";
+    let service = sandbox.service("web").run(SLEEP).finish(finish).supervise();
     service.wait_run();
     ok(&sandbox.sv(&["check", "web"]), "ok: run: web: (pid PID) Ns\n");
     service.command("d");
     service.wait_stat("finish, want down");
+    failed(&sandbox.sv(&["-w", "1", "check", "web"]), "timeout: finish: web: (pid PID) Ns, want down\n");
+    std::fs::write(service.join("go"), "").unwrap();
     ok(&sandbox.sv(&["check", "web"]), "ok: down: web: Ns, normally up\n");
 }
 
@@ -398,7 +410,7 @@ fn each_timeout_counts(subject: &Subject) {
     for service in services.iter().chain([&good]) {
         service.wait_run();
     }
-    let output = sandbox.sv(&["-w", "1", "start", "one", "good", "two", "none"]);
+    let output = sandbox.sv(&["-w", "5", "start", "one", "good", "two", "none"]);
     assert_eq!(output.code, Some(3));
     assert_eq!(
         mask_pids_and_seconds(&output.stdout),

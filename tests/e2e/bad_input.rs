@@ -117,8 +117,7 @@ fn svlogd_unwritable_directory(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");
     set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
-    let svlogd = sandbox.join("svlogd");
-    fs::copy(subject.program("svlogd"), &svlogd).unwrap();
+    let svlogd = sandbox.copy_programs("copies").join("svlogd");
     let mut command = sandbox.command("chpst");
     let output = sandbox.finish(command.args(["-u", "nobody"]).arg(&svlogd).arg("log"));
     assert_eq!(output.code, Some(111));

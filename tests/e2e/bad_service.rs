@@ -138,8 +138,10 @@ fn status_that_cannot_be_published(subject: &Subject) {
     }
     let mut service = sandbox.service("web").supervise();
     service.wait_events(1);
-    let stderr = service.runsv().stderr();
-    assert!(stderr.contains(": warning: ") && stderr.contains("supervise/pid"), "{stderr:?}");
+    eventually("a warning", || {
+        let stderr = service.runsv().stderr();
+        (stderr.contains(": warning: ") && stderr.contains("supervise/pid")).then_some(())
+    });
     for entry in ["status", "stat", "pid"] {
         fs::remove_dir(service.join("supervise").join(entry)).unwrap();
     }

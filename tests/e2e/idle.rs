@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = &[case!(idle_runsv), case!(idle_svlogd), case!
 const QUIET: Duration = Duration::from_secs(6);
 
 /// By then it has been quiet for so long.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Waits for a time of [`QUIET`] in which the process was never woken. A process that waits gives up the processor once
 /// for each time it goes on: without such a switch there was no system call. Its first moments, and a mount of another

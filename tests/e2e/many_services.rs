@@ -57,19 +57,19 @@ fn remove(services: &[(PathBuf, Service)]) {
     }
 }
 
-/// Makes a change in the middle of the five seconds in which a program that looks every five seconds does not look: it
-/// looks twice at first. The quicker of two tells: the machine may be busy, but not always.
+/// How often a change is made at most.
+const ROUNDS: usize = 8;
+
+/// Makes a change in the middle of the five seconds in which a program that looks every five seconds does not look. One
+/// that is seen within two tells: the machine may be busy, but not always.
 fn assert_seen_at_once(mut change: impl FnMut(usize) -> Service) {
-    let quickest = (0..2)
-        .map(|round| {
-            sleep(Duration::from_millis(2500));
-            let start = Instant::now();
-            change(round).wait_run();
-            start.elapsed()
-        })
-        .min()
-        .unwrap();
-    assert!(quickest < Duration::from_secs(2), "{quickest:?}");
+    let seen_at_once = (0..ROUNDS).any(|round| {
+        sleep(Duration::from_millis(2500));
+        let start = Instant::now();
+        change(round).wait_run();
+        start.elapsed() < Duration::from_secs(2)
+    });
+    assert!(seen_at_once, "not once in {ROUNDS} times");
 }
 
 /// A runsvdir that has looked: its first service is up.
@@ -102,17 +102,14 @@ fn a_directory_behind_a_link_is_seen_at_once(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("sv");
     let _runsvdir = settled(&sandbox, "services");
-    for round in 0..2 {
+    for round in 0..ROUNDS {
         symlink(format!("../sv/{round}"), sandbox.services().join(format!("link-{round}"))).unwrap();
     }
     assert_seen_at_once(|round| sandbox.service_at(format!("sv/{round}")).run(SLEEP).build());
     let replaced = Service::at(sandbox.join("old-0"));
     fs::rename(sandbox.join("sv/0"), replaced.dir()).unwrap();
-    let start = Instant::now();
-    let service = sandbox.service_at("sv/0").run(SLEEP).build();
-    service.wait_run();
+    sandbox.service_at("sv/0").run(SLEEP).build().wait_run();
     eventually("the old one ends", || (!replaced.is_ok()).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 /// As a release is switched: `current` points to another version.
@@ -123,8 +120,8 @@ fn a_retargeted_link_is_seen_at_once(subject: &Subject) {
         symlink(format!("versions/{number}"), sandbox.join("next")).unwrap();
         fs::rename(sandbox.join("next"), sandbox.join("current")).unwrap();
     };
-    let mut last = version(9);
-    switch(9);
+    let mut last = version(ROUNDS);
+    switch(ROUNDS);
     symlink("../current/web", sandbox.services().join("web")).unwrap();
     let _runsvdir = settled(&sandbox, "services");
     last.wait_run();
@@ -144,14 +141,14 @@ fn a_retargeted_services_directory_is_seen_at_once(subject: &Subject) {
         symlink(format!("trees/{number}"), sandbox.join("next")).unwrap();
         fs::rename(sandbox.join("next"), sandbox.join("current")).unwrap();
     };
-    sandbox.mkdir("trees/9");
-    switch(9);
+    sandbox.mkdir(format!("trees/{ROUNDS}"));
+    switch(ROUNDS);
     let _runsvdir = settled(&sandbox, "current");
     assert_seen_at_once(|round| {
         let service = sandbox.service_at(format!("trees/{round}/web")).run(SLEEP).build();
         switch(round);
         service
     });
-    let first = Service::at(sandbox.join("trees/9/first"));
+    let first = Service::at(sandbox.join(format!("trees/{ROUNDS}/first")));
     eventually("what is no longer there ends", || (!first.is_ok()).then_some(()));
 }

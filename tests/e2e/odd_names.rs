@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use svkit_tests::{Case, SLEEP, Sandbox, Subject, case, eventually};
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually};
 
 pub(crate) const CASES: &[Case] = &[
     case!(runsv_and_sv),
@@ -62,7 +62,7 @@ fn runsv_and_sv(subject: &Subject) {
         let mut command = sandbox.command(sandbox.join("bin").join(name));
         let output = sandbox.finish(command.env("SVDIR", dir.parent().unwrap()).arg("status"));
         assert_eq!(output.code, Some(0), "{output:?}");
-        service = svkit_tests::Service::at(dir);
+        service = Service::at(dir);
         service.command("x");
         assert_eq!(runsv.wait().code, Some(0));
     }
@@ -87,12 +87,14 @@ fn runsvdir(subject: &Subject) {
     for service in &services {
         service.wait_run();
     }
-    let late = sandbox.service_at(real.join(OsStr::from_bytes(b"\xfe late\n"))).run(SLEEP).build();
-    late.wait_run();
+    let late = sandbox.service_at("late").run(SLEEP).build();
+    let name = real.join(OsStr::from_bytes(b"\xfe late\n"));
+    fs::rename(late.dir(), &name).unwrap();
+    Service::at(name).wait_run();
     runsvdir.signal(Signal::SIGHUP);
     let output = runsvdir.wait();
     assert_eq!((output.code, output.stderr.as_str()), (Some(111), ""));
-    eventually("all end", || (!services.iter().any(svkit_tests::Service::is_ok)).then_some(()));
+    eventually("all end", || (!services.iter().any(Service::is_ok)).then_some(()));
 }
 
 /// Log directory, and what its processor sees.

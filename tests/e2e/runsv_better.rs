@@ -18,22 +18,19 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_reader_sees_whole_records),
 ];
 
-/// Three starts in less than the two seconds they would wait.
+/// One of some starts comes before the second it would wait: the machine may be busy, but not always.
 fn up_cuts_the_pause_short(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run("date +%s%N >>events").supervise();
-    let gap = (0..5)
-        .map(|count| {
-            service.wait_events(count + 1);
-            eventually("the pause", || (service.status().pid == 0).then_some(()));
-            service.command("u");
-            let times: Vec<i64> =
-                service.wait_events(count + 2).iter().map(|event| event.parse().unwrap()).collect();
-            times[count + 1] - times[count]
-        })
-        .min()
-        .unwrap();
-    assert!(gap < 700_000_000, "{gap} ns");
+    let comes_early = |count: usize| {
+        service.wait_events(count + 1);
+        eventually("the pause", || (service.status().pid == 0).then_some(()));
+        service.command("u");
+        let times: Vec<i64> =
+            service.wait_events(count + 2).iter().map(|event| event.parse().unwrap()).collect();
+        times[count + 1] - times[count] < 700_000_000
+    };
+    assert!((0..20).any(comes_early));
 }
 
 /// The service stays down, at once.
@@ -43,21 +40,28 @@ fn down_is_obeyed_during_the_pause(subject: &Subject) {
     service.wait_events(1);
     eventually("the pause", || (service.status().pid == 0).then_some(()));
     service.command("d");
-    eventually("wants down", || (service.status().want == b'd').then_some(()));
+    // What was started before is at its end, too.
+    eventually("down", || {
+        let status = service.status();
+        (status.want == b'd' && status.pid == 0).then_some(())
+    });
     let count = service.events().len();
     holds_for(Duration::from_millis(1300), "no start", || service.events().len() == count);
 }
 
-/// An exit does not wait for the pause to end.
+/// An exit does not wait for the pause to end; a busy machine may delay one, but not all.
 fn exit_is_obeyed_during_the_pause(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let mut service = sandbox.service("web").run("echo run >>events").supervise();
-    service.wait_events(1);
-    eventually("the pause", || (service.status().pid == 0).then_some(()));
-    let start = Instant::now();
-    service.command("x");
-    assert_eq!(service.runsv().wait().code, Some(0));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let exits_early = |count: u32| {
+        let mut service = sandbox.service(count.to_string()).run("echo run >>events").supervise();
+        service.wait_events(1);
+        eventually("the pause", || (service.status().pid == 0).then_some(()));
+        let start = Instant::now();
+        service.command("x");
+        assert_eq!(service.runsv().wait().code, Some(0));
+        start.elapsed() < Duration::from_millis(500)
+    };
+    assert!((0..20).any(exits_early));
 }
 
 /// While a control script of the service runs, the log service is under control.
@@ -109,7 +113,12 @@ fn kill_and_up_leave_one_process(subject: &Subject) {
         service.wait_events(round + 1);
         assert!(!is_running(pid));
     }
-    assert_eq!(running(&service).len(), 1);
+    // The last `k` may have met a process that had not said its pid.
+    eventually("one process", || {
+        let running = running(&service);
+        assert!(running.len() <= 1, "{running:?}");
+        (running == [service.status().pid]).then_some(())
+    });
 }
 
 /// `finish` is one of the things a `k` may not double.

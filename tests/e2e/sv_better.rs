@@ -25,24 +25,21 @@ fn restart_within_the_second_is_a_restart(subject: &Subject) {
     }
 }
 
-/// Eight round trips: C looks every 420 ms.
+/// C looks every 420 ms.
 fn waiting_reacts_to_the_change(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
     service.wait_run();
     service.wait_next_second();
-    let quickest = (0..8)
-        .map(|_| {
-            let start = Instant::now();
-            assert_eq!(sandbox.sv(&["-w", "15", "stop", "web"]).code, Some(0));
-            let elapsed = start.elapsed();
-            assert_eq!(sandbox.sv(&["-w", "15", "start", "web"]).code, Some(0));
-            elapsed
-        })
-        .min()
-        .unwrap();
-    // The quickest of eight: the machine may be busy, but not always.
-    assert!(quickest < Duration::from_millis(400), "{quickest:?}");
+    let stops_early = |_| {
+        let start = Instant::now();
+        assert_eq!(sandbox.sv(&["-w", "15", "stop", "web"]).code, Some(0));
+        let elapsed = start.elapsed();
+        assert_eq!(sandbox.sv(&["-w", "15", "start", "web"]).code, Some(0));
+        elapsed < Duration::from_millis(400)
+    };
+    // The machine may be busy, but not always.
+    assert!((0..20).any(stops_early));
 }
 
 /// `sv start dir/`: the service is where the command went, also for the wait.

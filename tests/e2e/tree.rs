@@ -38,10 +38,7 @@ fn from_directory_to_log_file(subject: &Subject) {
 fn a_user_s_own_tree(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     // The user must be able to reach the programs, wherever they were built.
-    let bin = sandbox.mkdir("user/bin");
-    for program in svkit_tests::PROGRAMS {
-        fs::copy(subject.program(program), bin.join(program)).unwrap();
-    }
+    let bin = sandbox.copy_programs("user/bin");
     let app: Service = sandbox.service_at("user/services/app").run(SLEEP).build();
     assert_eq!(sandbox.run("chown", &["-R", "nobody", "user"]).code, Some(0));
     let user = sandbox.join("user").display().to_string();

@@ -75,8 +75,9 @@ fn sv_reads_every_state(subject: &Subject) {
 /// The `ok` fifo.
 fn sv_sees_a_supervisor_that_is_gone(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let mut service = sandbox.service("web").run(SLEEP).supervise();
-    service.wait_run();
+    // Until it executes, a child has the descriptors of runsv, and `ok` among them.
+    let mut service = sandbox.service("web").run(&format!("echo ready >>events; {SLEEP}")).supervise();
+    service.wait_ready();
     service.runsv().signal(Signal::SIGKILL);
     service.runsv().wait();
     let output = sandbox.sv(&["status", "web"]);

@@ -1,5 +1,7 @@
 //! The 20 bytes of `supervise/status`, decoded here a second time: the tests must not borrow the code they test.
 
+use std::time::Duration;
+
 /// One `supervise/status` record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRecord {
@@ -39,6 +41,11 @@ impl StatusRecord {
     /// Seconds since the Unix epoch.
     pub fn unix_seconds(&self) -> i64 {
         self.tai_seconds.wrapping_sub((1 << 62) + 10).cast_signed()
+    }
+
+    /// The time since the Unix epoch.
+    pub fn time(&self) -> Duration {
+        Duration::new(self.unix_seconds().cast_unsigned(), self.nanoseconds)
     }
 
     /// True when the record says what this `supervise/stat` says.
