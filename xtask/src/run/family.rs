@@ -3,10 +3,9 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
+use svlib::sys::process;
 
 /// Knows which children have ended.
 pub(super) struct Family {
@@ -20,15 +19,10 @@ impl Family {
         Ok(Self { ended: Vec::new() })
     }
 
-    /// Collects the children that have ended; `false` when there is no child left.
-    pub(super) fn reap(&mut self) -> bool {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return true,
-                Ok(status) => self.ended.extend(status.pid()),
-                Err(Errno::EINTR) => {}
-                Err(_) => return false,
-            }
+    /// Collects the children that have ended.
+    pub(super) fn reap(&mut self) {
+        while let Some((pid, _)) = process::reap() {
+            self.ended.push(pid);
         }
     }
 

@@ -140,8 +140,9 @@ fn stop(signals: &Signals, family: &mut Family, runsvdir: Pid, kill_services: im
     if family.has(runsvdir) {
         signal::send(runsvdir, Signal::SIGTERM)?;
     }
-    while family.reap() && family.has(runsvdir) {
+    while family.has(runsvdir) {
         told_to_stop(signals)?;
+        family.reap();
     }
     if wind_down(signals, family, Signal::SIGTERM)? {
         return Ok(());
@@ -159,8 +160,13 @@ fn stop(signals: &Signals, family: &mut Family, runsvdir: Pid, kill_services: im
 fn wind_down(signals: &Signals, family: &mut Family, signal: Signal) -> Result<bool> {
     let start = Instant::now();
     let mut told = Vec::new();
-    while family.reap() {
-        for child in family.children() {
+    loop {
+        family.reap();
+        let children = family.children();
+        if children.is_empty() {
+            return Ok(true);
+        }
+        for child in children {
             if !told.contains(&child) {
                 // It may have ended since, or belong to another user.
                 let _not_told = signal::send(child, signal);
@@ -171,7 +177,6 @@ fn wind_down(signals: &Signals, family: &mut Family, signal: Signal) -> Result<b
             return Ok(false);
         }
     }
-    Ok(true)
 }
 
 /// Waits for a signal, or a [`TICK`]; `true` when the signal asks this program to stop.

@@ -1,24 +1,19 @@
-//! Starting programs, becoming another, and seeing children end.
-//!
-//! A program that is started here finds what this process found when it began: its environment, SIGPIPE as it was, and the
-//! standard descriptors that were closed closed. Its signal mask is empty.
+//! Starting a child.
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int};
+use std::ffi::{OsStr, OsString, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::ptr;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::startup;
+use super::{c_string, pointers};
 use crate::error::{Context, Result};
-use crate::exit_status::ExitStatus;
+use crate::sys::startup;
 
 /// A program to start as a child (posix_spawn(3)).
 ///
@@ -190,145 +185,6 @@ impl<'a> Spawn<'a> {
     }
 }
 
-/// A child that has ended, if there is one (waitpid(2)); it is then forgotten by the kernel.
-pub fn reap() -> Option<(Pid, ExitStatus)> {
-    wait_for(-1, libc::WNOHANG).ok().flatten()
-}
-
-/// Waits until the child `pid` has ended.
-///
-/// # Errors
-/// What waitpid(2) reports: ECHILD if `pid` is no child.
-pub fn wait(pid: Pid) -> Result<ExitStatus> {
-    loop {
-        match wait_for(pid.as_raw(), 0) {
-            Ok(Some((_, status))) => return Ok(status),
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).during("wait for child"),
-        }
-    }
-}
-
-/// A program that this process is about to become (execve(2)), all memory for it at hand.
-///
-/// No shell runs a file that the kernel cannot execute.
-#[derive(Debug)]
-pub struct Exec {
-    candidates: Vec<CString>,
-    arguments: Vector,
-    environment: Vector,
-}
-
-impl Exec {
-    /// Prepares to run `program` with the arguments and the environment given.
-    ///
-    /// A `program` without a slash is looked up in the directories of `path`, which a colon separates and of which an empty
-    /// one is the current directory. One that may not be executed is passed over for a later one.
-    ///
-    /// # Errors
-    /// ENOENT for an empty name, EINVAL for a NUL byte in any text.
-    pub fn new(
-        program: &OsStr,
-        arguments: &[OsString],
-        environment: &[(OsString, OsString)],
-        path: &OsStr,
-    ) -> nix::Result<Self> {
-        Ok(Self {
-            candidates: candidates(program, path)?,
-            arguments: Vector::new(arguments.iter().map(|argument| c_string(argument)))?,
-            environment: Vector::new(environment.iter().map(variable))?,
-        })
-    }
-
-    /// Becomes the program; comes back only with the reason why not.
-    pub fn run(&self) -> Errno {
-        hand_back_startup();
-        execute(&self.candidates, &self.arguments.pointers, &self.environment.pointers)
-    }
-}
-
-/// A null-terminated vector, and the strings it points to.
-#[derive(Debug)]
-struct Vector {
-    pointers: Vec<*const c_char>,
-    #[expect(dead_code, reason = "the pointers point here")]
-    strings: Vec<CString>,
-}
-
-impl Vector {
-    fn new(strings: impl Iterator<Item = nix::Result<CString>>) -> nix::Result<Self> {
-        let strings = strings.collect::<nix::Result<Vec<_>>>()?;
-        Ok(Self { pointers: pointers(&strings), strings })
-    }
-}
-
-/// The files that may be `program`.
-fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
-    if program.is_empty() {
-        return Err(Errno::ENOENT);
-    }
-    if program.as_bytes().contains(&b'/') {
-        return Ok(vec![c_string(program)?]);
-    }
-    let directories = path.as_bytes().split(|&byte| byte == b':');
-    directories
-        .map(|directory| if directory.is_empty() { b"." } else { directory })
-        .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(program).as_os_str()))
-        .collect()
-}
-
-fn variable((name, value): &(OsString, OsString)) -> nix::Result<CString> {
-    let mut variable = name.clone();
-    variable.push("=");
-    variable.push(value);
-    c_string(&variable)
-}
-
-fn execute(candidates: &[CString], arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
-    let mut reason = Errno::ENOENT;
-    for candidate in candidates {
-        // SAFETY: the strings end with NUL and the vectors with null, and all outlive the call.
-        unsafe { libc::execve(candidate.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-        match Errno::last() {
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            errno @ (Errno::EACCES | Errno::EPERM | Errno::EISDIR) => reason = errno,
-            errno => return errno,
-        }
-    }
-    reason
-}
-
-/// Gives up what Rust's runtime put in place of what the parent handed over.
-fn hand_back_startup() {
-    for number in startup::closed() {
-        // SAFETY: the runtime's /dev/null is behind this number, or the program's own wish replaced it, and nothing
-        // owns it.
-        unsafe { libc::close(number) };
-    }
-    if !startup::sigpipe_was_ignored() {
-        // SAFETY: the default action is no handler that could run code of this process.
-        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    }
-}
-
-fn wait_for(pid: libc::pid_t, options: c_int) -> nix::Result<Option<(Pid, ExitStatus)>> {
-    let mut status = 0;
-    // SAFETY: the status is written to a variable that is there.
-    match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, options) })? {
-        0 => Ok(None),
-        pid => Ok(Some((Pid::from_raw(pid), ExitStatus::from_raw(status)))),
-    }
-}
-
-fn c_string(text: &OsStr) -> nix::Result<CString> {
-    CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL)
-}
-
-/// The null-terminated vector that execve(2) wants; it borrows from `strings`.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-}
-
 /// The posix_spawn family returns its error number.
 fn check(error: c_int) -> nix::Result<()> {
     if error == 0 { Ok(()) } else { Err(Errno::from_raw(error)) }
@@ -389,11 +245,11 @@ impl Attributes {
         if new_session {
             flags |= c_int::from(libc::POSIX_SPAWN_SETSID);
         }
-        let mut defaults = nix::sys::signal::SigSet::empty();
+        let mut defaults = SigSet::empty();
         if !startup::sigpipe_was_ignored() {
             defaults.add(Signal::SIGPIPE);
         }
-        let mask = nix::sys::signal::SigSet::empty();
+        let mask = SigSet::empty();
         // SAFETY: the attributes and the set are initialised; the set is copied.
         check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, mask.as_ref()) })?;
         // SAFETY: as above.
@@ -414,11 +270,13 @@ impl Drop for Attributes {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{WaitStatus, waitpid};
+
     use super::*;
     use crate::sys::fd;
-    use std::os::fd::AsFd;
 
-    fn output_of(spawn: impl FnOnce(BorrowedFd<'_>) -> Pid) -> (ExitStatus, String) {
+    /// The child's exit code, and what it wrote.
+    fn output_of(spawn: impl FnOnce(BorrowedFd<'_>) -> Pid) -> (Option<i32>, String) {
         let (reader, writer) = fd::pipe().unwrap();
         let pid = spawn(writer.as_fd());
         drop(writer);
@@ -430,17 +288,21 @@ mod tests {
                 length => output.extend_from_slice(&buffer[..length]),
             }
         }
-        (wait(pid).unwrap(), String::from_utf8(output).unwrap())
+        let code = match waitpid(pid, None).unwrap() {
+            WaitStatus::Exited(_, code) => Some(code),
+            _ => None,
+        };
+        (code, String::from_utf8(output).unwrap())
     }
 
     #[test]
     fn a_child_gets_directory_arguments_and_descriptors() {
-        let (status, output) = output_of(|writer| {
+        let (code, output) = output_of(|writer| {
             let script = "pwd; echo $0 $1; read line; exit 42";
             let shell = Spawn::new("sh").search_path().arg("-c").arg(script).arg("zero").arg("one");
             shell.dir(Path::new("/")).stdout(writer).spawn().unwrap()
         });
-        assert_eq!((status.code(), output.as_str()), (Some(42), "/\nzero one\n"));
+        assert_eq!((code, output.as_str()), (Some(42), "/\nzero one\n"));
     }
 
     #[test]
@@ -485,17 +347,5 @@ mod tests {
         std::fs::write(&script, "exit 0\n").unwrap();
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
         assert_eq!(Spawn::new(&script).spawn().unwrap_err().errno, Errno::ENOEXEC);
-    }
-
-    #[test]
-    fn exec_passes_over_what_is_not_there() {
-        let exec =
-            |program| match Exec::new(OsStr::new(program), &[], &[], OsStr::new("/no/such/directory:/:")) {
-                Ok(exec) => exec.run(),
-                Err(errno) => errno,
-            };
-        assert_eq!(exec("no-such-program"), Errno::ENOENT);
-        assert_eq!(exec(""), Errno::ENOENT);
-        assert_eq!(exec("/"), Errno::EACCES);
     }
 }
