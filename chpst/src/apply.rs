@@ -3,14 +3,12 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::chroot;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
-use nix::sys::stat::Mode;
 use nix::unistd::{close, setsid};
 use svlib::diag::Diag;
+use svlib::sys::lock::Lock;
 use svlib::sys::user::{self, Identity};
 use svlib::sys::{priority, rlimit};
 use svlib::{Context, Error, Result};
@@ -26,7 +24,7 @@ pub struct Prepared {
     /// Its environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The lock, held by a descriptor that the program inherits. Dropping it would unlock the file.
-    lock: Option<Flock<OwnedFd>>,
+    lock: Option<Lock>,
 }
 
 impl Prepared {
@@ -117,12 +115,18 @@ fn close_stream(stream: Stream) -> Result<()> {
     }
 }
 
-fn lock(file: &LockFile) -> Result<Flock<OwnedFd>> {
-    // Not close-on-exec: the lock lives as long as the program does. O_NONBLOCK, lest a fifo hold us up.
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT;
-    let descriptor = open(&file.path, flags, Mode::S_IRUSR | Mode::S_IWUSR).on("open lock:", &file.path)?;
-    let how = if file.wait { FlockArg::LockExclusive } else { FlockArg::LockExclusiveNonblock };
-    Flock::lock(descriptor, how).map_err(|(_, errno)| errno).on("lock:", &file.path)
+/// Takes the lock for the program that this process becomes.
+fn lock(file: &LockFile) -> Result<Lock> {
+    let path = &file.path;
+    let lock = if file.wait {
+        Lock::exclusive(path)
+    } else {
+        Lock::try_exclusive(path).and_then(|lock| lock.ok_or(Errno::EWOULDBLOCK).on("lock", path))
+    };
+    let in_words_of_runit = |operation| if operation == "lock" { "lock:" } else { "open lock:" };
+    let lock = lock.map_err(|error| Error { operation: in_words_of_runit(error.operation), ..error })?;
+    lock.inherit()?;
+    Ok(lock)
 }
 
 /// Looks a user up.

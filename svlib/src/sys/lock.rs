@@ -5,13 +5,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 
 use crate::error::{Context, Error, Result};
 
 /// An exclusive lock, released when it is dropped.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] Flock<File>);
+pub struct Lock(Flock<File>);
 
 impl Lock {
     /// Locks the file `path`, which is created with mode 0600 if need be; `None` if another holds the lock.
@@ -32,6 +32,15 @@ impl Lock {
     /// What open(2) or flock(2) report.
     pub fn exclusive(path: &Path) -> Result<Self> {
         lock(path, FlockArg::LockExclusive)
+    }
+
+    /// Leaves the lock to the programs that this process starts or becomes: it is released when the last of them has
+    /// ended, too.
+    ///
+    /// # Errors
+    /// What fcntl(2) reports.
+    pub fn inherit(&self) -> Result<()> {
+        fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::empty())).during("keep the lock").map(drop)
     }
 }
 
