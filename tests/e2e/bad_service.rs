@@ -55,7 +55,10 @@ fn run_that_cannot_be_started(subject: &Subject) {
         spoil(&sandbox, &dir, kind);
         // Made executable or not, it is a service: there is a supervisor, which says what is wrong and obeys.
         let mut service = sandbox.service(kind).supervise();
-        let expected = format!("runsv {}: fatal: unable to start ./run: ", service.dir().display());
+        let mut expected = format!("runsv {}: fatal: unable to start ./run: ", service.dir().display());
+        if kind == "bad interpreter" {
+            expected += "its interpreter does not exist\n";
+        }
         eventually(kind, || service.runsv().stderr().contains(&expected).then_some(()));
         let output = sandbox.sv(&["status", kind]);
         assert_eq!(output.code, Some(0), "{kind}: {output:?}");
@@ -148,6 +151,7 @@ fn status_that_cannot_be_published(subject: &Subject) {
     // What could not be published is, once it can be.
     service.wait_run();
     service.wait_stat("run");
+    assert_eq!(service.runsv().stderr().lines().count(), 1, "said once");
     service.command("x");
     assert_eq!(service.runsv().wait().code, Some(0));
 }

@@ -1,8 +1,11 @@
 //! runsv: nothing blocks the loop, and a process is gone when it is reaped, not before.
 
-use std::fs;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
 
 pub(crate) const CASES: &[Case] = &[
@@ -11,9 +14,11 @@ pub(crate) const CASES: &[Case] = &[
     case!(exit_is_obeyed_during_the_pause),
     case!(control_script_does_not_stall_the_log),
     case!(commands_wait_for_the_control_script_in_order),
+    case!(control_script_does_not_hold_up_finish),
     case!(kill_and_up_leave_one_process),
     case!(kill_during_finish_runs_it_once),
     case!(log_that_appears_late_is_taken_up),
+    case!(exit_is_obeyed_while_the_lock_of_the_log_is_waited_for),
     case!(at_most_one_process_whatever_is_commanded),
     case!(a_reader_sees_whole_records),
 ];
@@ -102,6 +107,27 @@ fn commands_wait_for_the_control_script_in_order(subject: &Subject) {
     assert_eq!(service.wait_events(4), ["begin", "end", "two", "one"]);
 }
 
+/// A process that ends while a control script runs has its `finish` at once. What was commanded meanwhile counts: were the
+/// `d` lost, the service would be started again.
+fn control_script_does_not_hold_up_finish(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let run = format!("echo run >>events; {SLEEP}");
+    let script = "echo begin >>events; while [ ! -e go ]; do sleep 0.02; done; exit 1";
+    let service =
+        sandbox.service("web").run(&run).control('h', script).finish("echo finish >>events").supervise();
+    service.wait_events(1);
+    let pid = service.wait_run();
+    service.command("hd");
+    service.wait_events(2);
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    assert_eq!(service.wait_events(3), ["run", "begin", "finish"]);
+    service.wait_stat("down");
+    assert_eq!(service.status().want, b'u', "`d` waits for the script");
+    fs::write(service.join("go"), "").unwrap();
+    eventually("`d` is obeyed", || (service.status().want == b'd').then_some(()));
+    assert_eq!(service.events().len(), 3);
+}
+
 /// C forgets the killed process before it is gone, and a quick `u` makes a second one.
 fn kill_and_up_leave_one_process(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
@@ -148,6 +174,21 @@ fn log_that_appears_late_is_taken_up(subject: &Subject) {
     service.log().wait_text("got", "hello\n");
     let text = svkit_tests::mask_pids_and_seconds(&sandbox.sv(&["status", "web"]).stdout);
     assert_eq!(text, "run: web: (pid PID) Ns; run: log: (pid PID) Ns\n");
+}
+
+/// Another has the lock of the log service: runsv waits for it, but not when it is to exit.
+fn exit_is_obeyed_while_the_lock_of_the_log_is_waited_for(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service = sandbox.service("web").run(SLEEP).log("exec cat").build();
+    sandbox.mkdir(service.join("log/supervise"));
+    let lock = service.join("log/supervise/lock");
+    let held = Flock::lock(File::create(lock).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let mut runsv = sandbox.start(sandbox.command("runsv").arg(service.dir()));
+    let expected = "unable to lock log/supervise/lock";
+    eventually("it waits", || runsv.stderr().contains(expected).then_some(()));
+    runsv.signal(Signal::SIGTERM);
+    assert_eq!(runsv.wait().code, Some(0));
+    drop(held);
 }
 
 /// Every pair of commands, one after the other: one `run` at most is alive, and runsv obeys to the end.
