@@ -21,8 +21,9 @@ use svlib::{Context, Error, error, paths};
 use crate::machine::Role;
 use crate::publish::Publisher;
 
-/// How often a lock that somebody else holds is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// How long a lock that somebody else holds is left alone at first, and at most: each time twice as long. No event tells
+/// that it was released, but to a process that waits in flock(2) and can do nothing else.
+const LOCK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 const SUPERVISE_MODE: u32 = 0o700;
 const FIFO_MODE: u32 = 0o600;
 
@@ -121,6 +122,7 @@ pub fn lock(role: Role) -> Result<Lock, Failure> {
 /// The directory or the lock file cannot be made.
 pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Option<Lock>, Failure> {
     let mut told = false;
+    let (mut delay, longest) = LOCK_RETRY;
     loop {
         match lock(role) {
             Ok(lock) => return Ok(Some(lock)),
@@ -132,7 +134,8 @@ pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Optio
             Err(failure) => return Err(failure),
         }
         let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        poll::wait(&mut fds, Some(LOCK_RETRY)).during("poll")?;
+        poll::wait(&mut fds, Some(delay)).during("poll")?;
+        delay = longest.min(delay * 2);
         while let Some(signal) = signals.next()? {
             if signal == Signal::SIGTERM {
                 return Ok(None);
