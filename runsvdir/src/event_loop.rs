@@ -1,6 +1,8 @@
 //! One thread that waits for signals, changes, the log and the next deadline, and for nothing else.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use svlib::diag::Diag;
 use svlib::sys::poll::{PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::{clock, memory, poll, process};
-use svlib::{Error, Result};
+use svlib::{Context, Error, Result};
 
 use crate::changes::Changes;
 use crate::cli::Request;
@@ -57,10 +59,14 @@ pub fn run(request: Request) -> ExitCode {
 /// A services directory that is not there may come later, by a mount say, and is waited for as runit does. What
 /// is there and is no directory is a mistake.
 fn prepare(request: &Request) -> Result<Signals> {
-    match scan(&request.directory, |_| {}) {
-        Err(error) if error.errno == Errno::ENOTDIR => Err(error),
-        _ => Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]),
+    let not_a_directory = match fs::metadata(&request.directory) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => error.kind() == ErrorKind::NotADirectory,
+    };
+    if not_a_directory {
+        return Err(Errno::ENOTDIR).on("open directory", &request.directory);
     }
+    Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])
 }
 
 fn install_log(request: &Request, diag: &Diag) -> Option<LogArgument> {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::dup2_stderr;
 use svlib::sys::{fd, proctitle};
 use svlib::{Context as _, Result};
@@ -31,10 +32,11 @@ impl LogArgument {
     ///
     /// # Errors
     ///
-    /// No pipe could be made of standard error.
+    /// No pipe could be made of standard error, or the C library does not tell where the arguments are (ENOSYS).
     pub fn install(argument: &cli::LogArgument, now: Duration) -> Result<Option<Self>> {
         let Some(log) = RollingLog::new(argument.text.as_bytes()) else { return Ok(None) };
-        let Some(memory) = proctitle::Argument::at(argument.index) else { return Ok(None) };
+        let memory = proctitle::Argument::at(argument.index).ok_or(Errno::ENOSYS);
+        let memory = memory.during("show the log in the process list")?;
         let (pipe, writing) = fd::pipe()?;
         fd::set_nonblocking(&pipe, true)?;
         fd::set_nonblocking(&writing, true)?;
@@ -75,5 +77,18 @@ impl LogArgument {
     fn show(&mut self, bytes: &[u8]) {
         self.log.push(bytes);
         self.memory.overwrite(self.log.text());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_cannot_be_found_in_memory_is_not_one_that_is_too_short() {
+        let argument = |text: &str| cli::LogArgument { text: text.into(), index: usize::MAX };
+        let error = LogArgument::install(&argument("long enough"), Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "unable to show the log in the process list: Function not implemented");
+        assert!(LogArgument::install(&argument("short"), Duration::ZERO).unwrap().is_none());
     }
 }
