@@ -93,7 +93,7 @@ fn check_names_file_line_and_column(subject: &Subject) {
         "bad/config:3:8: line ignored, regular expression: unclosed group: (b",
         "bad/config:4:1: unknown line: zebra",
         "worse/config:1:14: line ignored, expected HH:MM: 25:00",
-        "worse/config:2:5: line ignored, expected an octal mode between 0200 and 0777",
+        "worse/config:2:5: line ignored, expected an octal mode like 0640, with 0600 at least",
     ];
     assert_eq!(lines, expected);
 }

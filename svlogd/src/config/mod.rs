@@ -65,7 +65,7 @@ pub struct Config {
     pub max_total: Option<u64>,
     /// `format`
     pub format: Option<Format>,
-    /// `mode`: the permissions of files, up to 0777, its owner may write.
+    /// `mode`: the permissions of files, up to 0777, its owner may read and write.
     pub mode: Option<u32>,
     /// `limit`
     pub limit: Option<RateLimit>,

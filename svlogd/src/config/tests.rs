@@ -140,7 +140,7 @@ fn a_long_text_is_cut_and_a_terminal_is_safe() {
     );
     assert_eq!(
         Config::parse(b"mode").1[0].message(),
-        b"1:5: line ignored, expected an octal mode between 0200 and 0777"
+        b"1:5: line ignored, expected an octal mode like 0640, with 0600 at least"
     );
 }
 
@@ -241,7 +241,8 @@ fn settings_of_ours_that_are_wrong_are_ignored() {
         ("format json s", 13, "s", "ms, us or ns"),
         ("mode 8", 6, "8", "octal"),
         ("mode 01777", 6, "01777", "octal"),
-        ("mode 0400", 6, "0400", "octal"),
+        ("mode 0400", 6, "0400", "0600"),
+        ("mode 0200", 6, "0200", "0600"),
         ("mode +644", 6, "+644", "octal"),
         ("limit 1000", 7, "1000", "1000/s"),
         ("limit 0/s", 7, "0/s", "1000/s"),

@@ -47,6 +47,8 @@ pub fn unknown(line: &[u8]) -> Problem {
     if line.first().is_some_and(|&byte| is_blank(byte)) {
         return Problem::Indented;
     }
+    // All of ours are short.
+    let line = &line[..line.len().min(16)];
     let end = line.iter().position(|byte| !byte.is_ascii_alphabetic() && !b"-_".contains(byte));
     let word = String::from_utf8_lossy(&line[..end.unwrap_or(line.len())]).to_ascii_lowercase();
     let is_similar = |known: &&&str| strsim::osa_distance(known, &word.replace('_', "-")) <= 1;
@@ -151,11 +153,11 @@ impl<'a> Words<'a> {
 
     /// `mode`: octal.
     pub fn mode(mut self) -> Result<u32, Wrong<'a>> {
-        let mode = self.required("an octal mode between 0200 and 0777", |word| {
+        let mode = self.required("an octal mode like 0640, with 0600 at least", |word| {
             let digits = word.iter().all(|digit| (b'0'..=b'7').contains(digit));
             let mode = u32::from_str_radix(str::from_utf8(word).ok()?, 8).ok()?;
-            // Without permission for its owner to write, the next svlogd could not append to the file.
-            (digits && mode <= 0o777 && mode & 0o200 != 0).then_some(mode)
+            // Its owner appends to it, and reads it to process it.
+            (digits && mode <= 0o777 && mode & 0o600 == 0o600).then_some(mode)
         })?;
         self.end(mode)
     }
