@@ -18,6 +18,7 @@ mod svlogd_better;
 mod svlogd_forward;
 mod svlogd_rules;
 mod svlogd_signals;
+mod svlogd_unasked;
 mod tree;
 mod xtask_run;
 
@@ -43,6 +44,7 @@ const GROUPS: &[Group] = &[
     ("svlogd_forward", svlogd_forward::CASES),
     ("svlogd_rules", svlogd_rules::CASES),
     ("svlogd_signals", svlogd_signals::CASES),
+    ("svlogd_unasked", svlogd_unasked::CASES),
     ("tree", tree::CASES),
     ("xtask_run", xtask_run::CASES),
 ];

@@ -1,0 +1,184 @@
+//! What svlogd does as time goes on, while no line comes; and what of a line goes where.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use svkit_tests::{Case, Sandbox, Subject, case, eventually};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(wall_clock_rotates),
+    case!(files_become_too_old),
+    case!(total_is_kept_as_current_grows),
+    case!(suppressed_lines_are_told),
+    case!(each_directory_has_its_format),
+    case!(alerts_are_cleaned),
+    case!(object_is_a_line_after_hangup),
+];
+
+const DAY: i64 = 86_400;
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+fn current(dir: &Path) -> String {
+    fs::read_to_string(dir.join("current")).unwrap_or_default()
+}
+
+fn old_files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with('@')).collect();
+    names.sort();
+    names
+}
+
+/// A time zone (POSIX's TZ) in which it is midnight at `time`.
+fn zone_of_midnight(time: i64) -> String {
+    let behind = time.rem_euclid(DAY);
+    let (sign, offset) = if behind > DAY / 2 { ('-', DAY - behind) } else { ('+', behind) };
+    format!("XXX{sign}{}:{:02}:{:02}", offset / 3600, offset / 60 % 60, offset % 60)
+}
+
+/// "Rotate on the wall clock", in local time.
+fn wall_clock_rotates(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "rotate daily 00:00 local\nn0\n");
+    loop {
+        let midnight = now().as_secs() as i64 + 3;
+        let mut command = sandbox.command("svlogd");
+        command.arg("log").env("TZ", zone_of_midnight(midnight)).stdin(Stdio::piped());
+        let mut svlogd = sandbox.start(&mut command);
+        let mut input = svlogd.stdin();
+        input.write_all(b"yesterday\n").unwrap();
+        eventually("the line is written", || current(&dir).ends_with("yesterday\n").then_some(()));
+        if now().as_secs() as i64 >= midnight - 1 {
+            // This machine is busy: midnight was too near.
+            continue;
+        }
+        let before = old_files(&dir).len();
+        eventually("midnight", || (old_files(&dir).len() > before).then_some(()));
+        assert!(now().as_secs() as i64 >= midnight);
+        input.write_all(b"today\n").unwrap();
+        drop(input);
+        assert_eq!((svlogd.wait().code, current(&dir).as_str()), (Some(0), "today\n"));
+        break;
+    }
+}
+
+/// "Delete old files once the time in their names is so long ago, also while nothing is logged."
+fn files_become_too_old(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "max-age 1h\nn0\n");
+    let seconds = now().as_secs() - 3600;
+    let name = |seconds: u64| format!("@{:016x}00000000.s", (1 << 62) + 10 + seconds);
+    for seconds in [seconds - 60, seconds + 5, seconds + 1800] {
+        sandbox.write(dir.join(name(seconds)), "old\n");
+    }
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.arg("log").stdin(Stdio::piped()));
+    let input = svlogd.stdin();
+    eventually("the second file to be too old", || (old_files(&dir) == [name(seconds + 1800)]).then_some(()));
+    assert!(now().as_secs() >= seconds + 5 + 3600, "not before its time");
+    drop(input);
+    assert_eq!(svlogd.wait().code, Some(0));
+}
+
+/// "Delete the oldest files while they and current have more bytes together", not only at a rotation.
+fn total_is_kept_as_current_grows(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "s3000\nn0\nmax-total 4000\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-l100", "log"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    let line = format!("{}\n", "x".repeat(99));
+    let mut write = |count| input.write_all(line.repeat(count).as_bytes()).unwrap();
+    write(35);
+    eventually("an old file and a current", || (current(&dir).len() == 600).then_some(()));
+    assert_eq!(old_files(&dir).len(), 1);
+    write(5);
+    eventually("all that there is room for", || (current(&dir).len() == 1100).then_some(()));
+    assert_eq!(old_files(&dir).len(), 1);
+    write(1);
+    eventually("the old file to go", || old_files(&dir).is_empty().then_some(()));
+    assert_eq!(current(&dir).len(), 1200);
+}
+
+/// "within a second the line "N lines suppressed" follows", though no other line does.
+fn suppressed_lines_are_told(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "limit 1/s burst 2\nformat none\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-ttt", "log"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    input.write_all(&b"flood\n".repeat(5000)).unwrap();
+    let counted = |text: &str| {
+        let told =
+            text.lines().filter_map(|line| line.strip_suffix(" lines suppressed")?.parse::<usize>().ok());
+        told.sum::<usize>() + text.lines().filter(|&line| line == "flood").count()
+    };
+    eventually("each line to be counted", || (counted(&current(&dir)) == 5000).then_some(()));
+    drop(input);
+}
+
+fn each_directory_has_its_format(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    for (dir, config) in [
+        ("web/log/plain", "format none\n"),
+        ("web/log/json", "format json ms\np> \n"),
+        ("web/log/local", "format rfc3339-local ms\nclean escape\n"),
+        ("web/log/given", "s50\n"),
+    ] {
+        sandbox.mkdir(dir);
+        sandbox.write(format!("{dir}/config"), config);
+    }
+    let input = sandbox.write("input", "a\u{1b}\n");
+    let mut command = sandbox.command("svlogd");
+    command.args(["-tt", "plain", "json", "local", "given"]).env("TZ", "XXX-5:30");
+    command.current_dir(sandbox.join("web/log")).stdin(fs::File::open(input).unwrap());
+    assert_eq!(sandbox.finish(&mut command).code, Some(0));
+    let log = |dir: &str| current(&sandbox.join("web/log").join(dir));
+    assert_eq!(log("plain"), "a\u{1b}\n");
+    assert_eq!(log("json")[33..], *"\",\"service\":\"web\",\"message\":\"> a\\u001b\"}\n", "{}", log("json"));
+    assert_eq!(log("local")[23..], *"+05:30 a\\x1b\n");
+    assert_eq!(log("given")[25..], *" a\u{1b}\n");
+}
+
+/// Terminal escapes do not reach an operator's terminal through standard error either.
+fn alerts_are_cleaned(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    sandbox.mkdir("log");
+    sandbox.write("log/config", "clean escape\nalert .\n");
+    let input = sandbox.write("input", "\u{1b}[2J\u{9b}1m\n");
+    let mut command = sandbox.command("svlogd");
+    let output = sandbox.finish(command.arg("log").stdin(fs::File::open(input).unwrap()));
+    assert_eq!(output.stderr, "\\x1b[2J\\u009b1m\n");
+}
+
+/// A HUP signal amid a line longer than `-l`, whose beginning is not JSON.
+fn object_is_a_line_after_hangup(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-v", "-l10", "-b20", "log"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    input.write_all(b"0123456789 begin").unwrap();
+    eventually("the beginning", || (current(&dir) == "0123456789 begin").then_some(()));
+    sandbox.write("log/config", "format json\n");
+    svlogd.signal(Signal::SIGHUP);
+    eventually("the config", || svlogd.stderr().contains("read: log/config").then_some(()));
+    input.write_all(b" end\nnext\n").unwrap();
+    drop(input);
+    assert_eq!(svlogd.wait().code, Some(0));
+    let text = current(&dir);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "0123456789 begin"));
+    assert!(lines[1..].iter().all(|line| line.starts_with("{\"time\":")), "{text}");
+}
