@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use svkit_tests::{Case, SLEEP, Sandbox, Subject, case, eventually, within};
 
-pub(crate) const CASES: &[Case] = &[case!(idle_runsv), case!(idle_svlogd), case!(idle_runsvdir)];
+pub(crate) const CASES: &[Case] =
+    &[case!(idle_runsv), case!(idle_svlogd), case!(idle_forwarding_svlogd), case!(idle_runsvdir)];
 
 /// Longer than any pace at which something could be looked at.
 const QUIET: Duration = Duration::from_secs(6);
@@ -72,6 +74,26 @@ fn idle_svlogd(subject: &Subject) {
         names.any(|name| name.to_string_lossy().ends_with(".s")).then_some(())
     });
     assert_idle("svlogd", svlogd.pid());
+}
+
+/// With one server that has got all, and one that is not there: in the end, that is looked for less often than every
+/// [`QUIET`].
+fn idle_forwarding_svlogd(subject: &Subject) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = Sandbox::new(subject);
+    sandbox.mkdir("log");
+    let config = format!(
+        "forward syslog+tcp://{}\nforward syslog+unix://{}\n",
+        listener.local_addr().unwrap(),
+        sandbox.join("nobody").display()
+    );
+    sandbox.write("log/config", config);
+    let mut svlogd = sandbox.start(sandbox.command("svlogd").arg("log").stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    input.write_all(b"line\n").unwrap();
+    let connection = listener.accept().unwrap();
+    assert_idle("svlogd", svlogd.pid());
+    drop(connection);
 }
 
 /// With services of both kinds, one removed.

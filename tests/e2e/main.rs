@@ -16,6 +16,7 @@ mod story;
 mod sv_better;
 mod svlogd_better;
 mod svlogd_forward;
+mod svlogd_log_servers;
 mod svlogd_rules;
 mod svlogd_signals;
 mod svlogd_unasked;
@@ -42,6 +43,7 @@ const GROUPS: &[Group] = &[
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("svlogd_forward", svlogd_forward::CASES),
+    ("svlogd_log_servers", svlogd_log_servers::CASES),
     ("svlogd_rules", svlogd_rules::CASES),
     ("svlogd_signals", svlogd_signals::CASES),
     ("svlogd_unasked", svlogd_unasked::CASES),

@@ -11,6 +11,7 @@ pub struct Case {
     pub(crate) name: &'static str,
     pub(crate) test: fn(&Subject),
     pub(crate) root: bool,
+    pub(crate) ipv6: bool,
     pub(crate) deadline: Duration,
     pub(crate) programs: &'static [&'static str],
     pub(crate) differences: &'static [Implementation],
@@ -20,12 +21,27 @@ pub struct Case {
 impl Case {
     /// A case that runs anywhere.
     pub const fn new(name: &'static str, test: fn(&Subject)) -> Self {
-        Self { name, test, root: false, deadline: DEADLINE, programs: &[], differences: &[], reason: "" }
+        Self {
+            name,
+            test,
+            root: false,
+            ipv6: false,
+            deadline: DEADLINE,
+            programs: &[],
+            differences: &[],
+            reason: "",
+        }
     }
 
     /// Needs uid 0; skipped, and said so, for others.
     pub const fn root(mut self) -> Self {
         self.root = true;
+        self
+    }
+
+    /// Needs the address `::1`; skipped, and said so, where there is none.
+    pub const fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
         self
     }
 

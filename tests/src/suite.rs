@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::env;
 use std::io::{Write, stderr};
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,7 +101,7 @@ fn trial(reference: &Reference, group: &str, case: Case) -> Trial {
         (Some(subject), None) => Trial::test(name, move || execute(case, &subject)),
         (subject, missing) => {
             let program = missing.map_or("runit", |missing| missing);
-            if program != "root" && references_are_required() {
+            if !["root", "IPv6"].contains(&program) && references_are_required() {
                 return Trial::test(name, move || Err(format!("reference {program} not found").into()));
             }
             if subject.is_some() {
@@ -141,6 +142,9 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 fn missing(case: Case) -> Option<&'static str> {
     if case.root && !geteuid().is_root() {
         return Some("root");
+    }
+    if case.ipv6 && UdpSocket::bind("[::1]:0").is_err() {
+        return Some("IPv6");
     }
     case.programs.iter().copied().find(|program| find_in_path(program).is_none())
 }

@@ -146,17 +146,17 @@ impl Queue {
     pub fn rewind(&mut self, read: bool) {
         let arrived = self.arrived;
         for frame in self.frames.range_mut(..self.sent).filter(|frame| read && frame.end <= arrived) {
-            frame.repeats += 1;
+            frame.repeats = frame.repeats.saturating_add(1);
         }
         while self.forget_if(|frame| frame.repeats > REPEATS) {}
         (self.sent, self.partial, self.position, self.arrived) = (0, 0, 0, 0);
     }
 
-    /// Removes everything; returns how many frames were not sent whole.
+    /// Removes everything; returns how many frames wait and were not read by any server.
     pub fn clear(&mut self) -> usize {
-        let waiting = self.waiting();
+        let unread = self.frames.range(self.sent..).filter(|frame| frame.repeats == 0).count();
         *self = Self::default();
-        waiting
+        unread
     }
 
     fn forget_if(&mut self, is_old: impl Fn(&Frame) -> bool) -> bool {
@@ -225,6 +225,21 @@ mod tests {
         queue.note_arrival(0);
         queue.rewind(true);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_a_server_has_read_is_not_lost() {
+        let mut queue = Queue::default();
+        for text in ["read", "arrived", "sent", "waiting"] {
+            queue.push(text.into());
+        }
+        queue.advance(4, NOW);
+        queue.note_arrival(0);
+        queue.rewind(true);
+        queue.advance(15, NOW);
+        queue.note_arrival(4);
+        queue.rewind(false);
+        assert_eq!((queue.waiting(), queue.clear(), queue.waiting()), (4, 3, 0));
     }
 
     #[test]
