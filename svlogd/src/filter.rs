@@ -1,11 +1,8 @@
 //! Which lines a directory takes: the `+`, `-`, `e`, `E`, `keep`, `drop`, `alert` and `quiet` lines of its config, in order.
 
-use std::ops::Range;
-
-use regex::bytes::{RegexSet, SetMatches};
 use svlib::pattern::Pattern;
 
-use crate::expression::{Expression, compile_set};
+use crate::expression::{AnyOf, Expression};
 
 /// What becomes of a line that matches a rule, unless a later rule matches too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +81,6 @@ pub struct Filter {
 struct Rules {
     /// The latest first: the first match decides, and what comes after it need not be tried.
     runs: Vec<Run>,
-    /// The expressions of all runs; `None` if there are none.
-    expressions: Option<RegexSet>,
 }
 
 /// Neighbours of the same effect: it does not matter which of them matches.
@@ -93,8 +88,8 @@ struct Rules {
 struct Run {
     effect: Effect,
     patterns: Vec<Pattern>,
-    /// Which of the set.
-    expressions: Range<usize>,
+    /// Searched for in one pass.
+    expressions: Option<AnyOf>,
 }
 
 impl Filter {
@@ -105,7 +100,7 @@ impl Filter {
     pub fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
         let (selecting, alerting) =
             rules.into_iter().rev().partition::<Vec<_>, _>(|rule| rule.effect.selects());
-        Ok(Self { selecting: Rules::new(selecting)?, alerting: Rules::new(alerting)? })
+        Ok(Self { selecting: Rules::new(&selecting)?, alerting: Rules::new(&alerting)? })
     }
 
     /// What becomes of a line, of which `text` is what may be matched. Initially it is selected, and not alerted.
@@ -119,43 +114,34 @@ impl Filter {
 
 impl Rules {
     /// Of rules with the latest first.
-    fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
-        let mut runs: Vec<Run> = Vec::new();
-        let mut expressions = Vec::new();
-        for Rule { effect, matcher, .. } in rules {
-            let at = expressions.len();
-            let begin = || Run { effect, patterns: Vec::new(), expressions: at..at };
-            let mut run = runs.pop_if(|run| run.effect == effect).unwrap_or_else(begin);
-            match matcher {
-                Matcher::Pattern(pattern) => run.patterns.push(pattern),
-                Matcher::Expression(expression) => {
-                    expressions.push(expression);
-                    run.expressions.end = expressions.len();
-                }
-            }
-            runs.push(run);
-        }
-        let set = if expressions.is_empty() { None } else { Some(compile_set(expressions.iter())?) };
-        Ok(Self { runs, expressions: set })
+    fn new(rules: &[Rule]) -> Result<Self, regex::Error> {
+        let runs = rules.chunk_by(|rule, next| rule.effect == next.effect).map(Run::new);
+        Ok(Self { runs: runs.collect::<Result<_, _>>()? })
     }
 
     /// The effect of the latest rule that matches.
+    #[inline]
     fn decide(&self, text: &[u8]) -> Option<Effect> {
-        let mut found = None;
-        let matches = |run: &Run, found: &mut Option<SetMatches>| {
-            run.patterns.iter().any(|pattern| pattern.matches(text))
-                || self.expressions.as_ref().is_some_and(|set| {
-                    if run.expressions.len() == set.len() {
-                        // All are of one effect: the search ends with the first that is found.
-                        return set.is_match(text);
-                    }
-                    !run.expressions.is_empty() && {
-                        let found = found.get_or_insert_with(|| set.matches(text));
-                        run.expressions.clone().any(|index| found.matched(index))
-                    }
-                })
-        };
-        self.runs.iter().find(|run| matches(run, &mut found)).map(|run| run.effect)
+        self.runs.iter().find(|run| run.matches(text)).map(|run| run.effect)
+    }
+}
+
+impl Run {
+    /// Of one rule and more.
+    fn new(rules: &[Rule]) -> Result<Self, regex::Error> {
+        let (mut patterns, mut expressions) = (Vec::new(), Vec::new());
+        for rule in rules {
+            match &rule.matcher {
+                Matcher::Pattern(pattern) => patterns.push(pattern.clone()),
+                Matcher::Expression(expression) => expressions.push(expression),
+            }
+        }
+        Ok(Self { effect: rules[0].effect, patterns, expressions: AnyOf::new(&expressions)? })
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(text))
+            || self.expressions.as_ref().is_some_and(|any| any.is_match(text))
     }
 }
 
