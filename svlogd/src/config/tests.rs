@@ -149,7 +149,7 @@ fn settings_of_ours() {
     let udp = |host: &str, port| Transport::Udp(Server { host: host.into(), port });
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     type Change = fn(&mut Config);
-    let table: [(&str, Change); 21] = [
+    let table: [(&str, Change); 22] = [
         ("compress gzip", |config| {
             config.compress = Some(Compression { kind: CompressionKind::Gzip, level: None });
         }),
@@ -173,6 +173,9 @@ fn settings_of_ours() {
         }),
         ("format tai64n", |config| {
             config.format = Some(Format { kind: FormatKind::Tai64n, precision: Precision::Us });
+        }),
+        ("format tai64n ns", |config| {
+            config.format = Some(Format { kind: FormatKind::Tai64n, precision: Precision::Ns });
         }),
         ("mode 0640", |config| config.mode = Some(0o640)),
         ("limit 1000/s", |config| config.limit = Some(RateLimit { per_second: 1000, burst: 1000 })),
@@ -237,7 +240,8 @@ fn settings_of_ours_that_are_wrong_are_ignored() {
         ("max-age 18446744073709551615w", 9, "18446744073709551615w", "a time"),
         ("max-total k", 11, "k", "a size"),
         ("format xml", 8, "xml", "json"),
-        ("format tai64n us", 15, "us", "nothing expected"),
+        ("format tai64n us", 15, "us", "nothing or ns"),
+        ("format none us", 13, "us", "nothing expected"),
         ("format json s", 13, "s", "ms, us or ns"),
         ("mode 8", 6, "8", "octal"),
         ("mode 01777", 6, "01777", "octal"),

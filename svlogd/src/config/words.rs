@@ -140,12 +140,12 @@ impl<'a> Words<'a> {
                 ("none", FormatKind::None),
             ],
         )?;
-        let has_precision = !matches!(kind, FormatKind::Tai64n | FormatKind::None);
-        let precision = self.optional(|word| match word {
-            _ if !has_precision => Err((Problem::Extra, word)),
-            b"ms" => Ok(Precision::Ms),
-            b"us" => Ok(Precision::Us),
-            b"ns" => Ok(Precision::Ns),
+        let precision = self.optional(|word| match (kind, word) {
+            (FormatKind::None, _) => Err((Problem::Extra, word)),
+            (_, b"ns") => Ok(Precision::Ns),
+            (FormatKind::Tai64n, _) => Err((Problem::Expected("nothing or ns"), word)),
+            (_, b"ms") => Ok(Precision::Ms),
+            (_, b"us") => Ok(Precision::Us),
             _ => Err((Problem::Expected("ms, us or ns"), word)),
         })?;
         self.end(Format { kind, precision: precision.unwrap_or_default() })
