@@ -45,9 +45,6 @@ pub fn check(name: &OsStr, text: &[u8]) -> (Config, Vec<Vec<u8>>) {
         (InDirectory(name, NAME), separator, message).append_to(&mut line);
         line
     };
-    let mut findings: Vec<_> = diagnoses.iter().map(|found| finding(":", &found.message())).collect();
-    for word in config.without_effect() {
-        findings.push(finding(": not supported by this version: ", word.as_bytes()));
-    }
+    let findings = diagnoses.iter().map(|found| finding(":", &found.message())).collect();
     (config, findings)
 }

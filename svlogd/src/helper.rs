@@ -12,11 +12,15 @@ use svlib::log_name::LogName;
 use svlib::sys::process::Spawn;
 
 use crate::directory::Directory;
+use crate::permissions::Permissions;
 use crate::report::Report;
-use crate::seal;
+use crate::{pack, seal};
 
 /// The first argument of a helper.
 const OPTION: &str = "--helper";
+
+/// The second: what it does.
+pub const COMPRESS: &str = "compress";
 
 /// The second: what it does.
 pub const SEAL: &str = "seal";
@@ -39,6 +43,7 @@ pub fn start(
         .arg(OPTION)
         .arg(task)
         .arg(if report.is_verbose() { VERBOSE } else { QUIET })
+        .arg(format!("{:o}", directory.permissions().old))
         .arg(directory.name())
         .dir_fd(directory.as_fd())
         .stdin(directory.as_fd());
@@ -62,6 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
 fn work(mut arguments: impl Iterator<Item = OsString>) -> Option<bool> {
     let task = arguments.next()?;
     let report = Report::new(arguments.next()? == VERBOSE);
+    let mode = u32::from_str_radix(arguments.next()?.to_str()?, 8).ok()?;
     let name = arguments.next()?;
     let mut directory = match Directory::working(&name) {
         Ok(directory) => directory,
@@ -70,7 +76,14 @@ fn work(mut arguments: impl Iterator<Item = OsString>) -> Option<bool> {
             return Some(false);
         }
     };
-    if task == SEAL { seal::run(arguments, &mut directory, &report) } else { None }
+    directory.set_permissions(Permissions::new(Some(mode)));
+    if task == SEAL {
+        seal::run(arguments, &directory, &report)
+    } else if task == COMPRESS {
+        pack::run(arguments, &directory, &report)
+    } else {
+        None
+    }
 }
 
 /// The old file that an argument names.
@@ -99,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for arguments in [&[] as &[&str], &[SEAL], &[SEAL, QUIET], &["x", QUIET, "log"]] {
+        for arguments in
+            [&[] as &[&str], &[SEAL], &[SEAL, QUIET], &[SEAL, QUIET, "9"], &["x", QUIET, "744", "log"]]
+        {
             let arguments = ["svlogd", OPTION].iter().chain(arguments).map(OsString::from);
             assert_eq!(run(arguments), Some(ExitCode::from(111)));
         }

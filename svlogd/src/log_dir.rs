@@ -140,7 +140,12 @@ impl LogDir {
             max_age: config.max_age,
             max_total: config.max_total,
         };
-        let old_files = old_files::Settings { processor: config.processor, retention };
+        let old_files = old_files::Settings {
+            processor: config.processor,
+            processor_timeout: config.processor_timeout,
+            compression: config.compress,
+            retention,
+        };
         let old_files = OldFiles::new(old_files, std::mem::take(&mut remains.underway));
         let unwritten = std::mem::take(&mut remains.unwritten);
         let writer = match Writer::open(directory, &settings, old_files, unwritten, report) {

@@ -1,4 +1,4 @@
-//! What becomes of rotated files: they are sealed, processed and, in the end, removed.
+//! What becomes of rotated files: they are sealed, processed, compressed and, in the end, removed.
 
 use std::time::Duration;
 
@@ -8,7 +8,10 @@ use svlib::log_name::{LogName, Packing, Stage};
 use svlib::sys::clock;
 use svlib::tai64n::Tai64n;
 
+use crate::compress::{Compressor, Job};
+use crate::config::setting::Compression;
 use crate::directory::Directory;
+use crate::helper::unless_gone;
 use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
 use crate::retention::{OldFile, Retention, Surplus};
@@ -18,6 +21,10 @@ use crate::seal::{Batch, Sealer};
 pub struct Settings {
     /// The shell command that they are fed through.
     pub processor: Option<Vec<u8>>,
+    /// How long that may take.
+    pub processor_timeout: Option<Duration>,
+    /// How they are compressed.
+    pub compression: Option<Compression>,
     /// Which of them are left.
     pub retention: Retention,
 }
@@ -27,6 +34,7 @@ pub struct Settings {
 pub struct Underway {
     processor: Option<Running>,
     sealing: Vec<Batch>,
+    compression: Option<Job>,
 }
 
 impl Underway {
@@ -34,7 +42,9 @@ impl Underway {
     pub fn child_ended(&mut self, pid: Pid) -> bool {
         let sealing = self.sealing.len();
         self.sealing.retain(|batch| !batch.is(pid));
-        self.processor.take_if(|running| running.is(pid)).is_some() || sealing != self.sealing.len()
+        self.processor.take_if(|running| running.is(pid)).is_some()
+            || self.compression.take_if(|job| job.is(pid)).is_some()
+            || sealing != self.sealing.len()
     }
 }
 
@@ -45,12 +55,15 @@ pub enum Backlog {
     Sealer,
     /// To be processed.
     Processor,
+    /// To be compressed.
+    Compressor,
 }
 
 /// The old files of one log directory.
 pub struct OldFiles {
     processor: Processor,
     sealer: Sealer,
+    compressor: Compressor,
     retention: Retention,
     /// So many old files were too many when there was none that could go.
     owed_removals: usize,
@@ -66,8 +79,9 @@ impl OldFiles {
     /// Old files to which something may be done since before the config was read again.
     pub fn new(settings: Settings, underway: Underway) -> Self {
         Self {
-            processor: Processor::new(settings.processor, underway.processor),
+            processor: Processor::new(settings.processor, settings.processor_timeout, underway.processor),
             sealer: Sealer::new(underway.sealing),
+            compressor: Compressor::new(settings.compression, underway.compression),
             retention: settings.retention,
             owed_removals: 0,
             expiry: None,
@@ -84,6 +98,10 @@ impl OldFiles {
             self.remove_surplus(&names, set_aside, directory, report);
         }
         self.processor.find_waiting(&names);
+        if self.compressor.is_wanted() && self.stage() == Stage::Saved {
+            let is_left = |name: &LogName| name.stage == Stage::Unprocessed && !self.processor.needs(*name);
+            names.into_iter().filter(is_left).for_each(|name| self.sealer.seal(name));
+        }
     }
 
     /// One more file has been rotated, beside a new `current` that is empty.
@@ -95,6 +113,7 @@ impl OldFiles {
         self.processor.add();
         let names = self.names("unable to read directory", directory, report);
         self.remove_leftovers(&names, directory, report);
+        self.compressor.add(name, &names);
         if self.remove_surplus(&names, Some(name), directory, report) == Surplus::AllNeeded {
             self.owed_removals += 1;
         }
@@ -109,11 +128,15 @@ impl OldFiles {
 
     /// What too many files wait for, so that there must not be more.
     pub fn backlog(&self) -> Option<Backlog> {
-        if self.processor.is_full() && !self.ending {
-            return Some(Backlog::Processor);
+        if self.sealer.is_full() {
+            // That is soon over, even for an svlogd that is about to end.
+            return Some(Backlog::Sealer);
         }
-        // That is soon over, even for an svlogd that is about to end.
-        self.sealer.is_full().then_some(Backlog::Sealer)
+        let full = [
+            (self.processor.is_full(), Backlog::Processor),
+            (self.compressor.is_full(), Backlog::Compressor),
+        ];
+        full.into_iter().find(|&(is_full, _)| is_full && !self.ending).map(|(_, backlog)| backlog)
     }
 
     /// Does what the time, or a child that has ended, makes possible.
@@ -123,11 +146,17 @@ impl OldFiles {
             self.processor.tend(directory, now, report);
         }
         self.sealer.tend(directory, report);
+        if self.compressor.is_ready(now) && !self.ending {
+            let names = self.names("unable to read directory, want compress old logfile", directory, report);
+            let Self { compressor, sealer, .. } = self;
+            compressor.start(&names, |name| !sealer.seals(name), directory, now, report);
+        }
     }
 
     /// The time on the monotonic clock at which there is something to [`tend`](Self::tend) to.
     pub fn deadline(&self) -> Option<Duration> {
-        self.processor.deadline()
+        let compressor = self.compressor.deadline().filter(|_| !self.ending);
+        [self.processor.deadline(), compressor].into_iter().flatten().min()
     }
 
     /// The time on the wall clock at which a file will be too old.
@@ -150,13 +179,18 @@ impl OldFiles {
         report: &Report,
     ) -> bool {
         if self.sealer.ended(pid, status, directory, report) {
+            self.compressor.look();
             return true;
         }
         if self.processor.is_running(pid) {
             report.info(&"sigchild received.");
         }
         let now = clock::now().monotonic;
-        if !self.processor.ended(pid, status, directory, now, report) {
+        if let Some(doomed) = self.compressor.ended(pid, status, directory, now, report) {
+            doomed.into_iter().for_each(|name| self.sealer.delete(name));
+        } else if self.processor.ended(pid, status, directory, now, report) {
+            self.compressor.look();
+        } else {
             return false;
         }
         while self.owed_removals > 0 {
@@ -176,14 +210,19 @@ impl OldFiles {
         self.ending = true;
     }
 
-    /// Whether all are safely stored, and the processor has done what it can.
+    /// Whether all are safely stored, and the processor has done what it can. Compression is not waited for: what has begun
+    /// ends by itself, and the next svlogd goes on with the rest.
     pub fn is_finished(&self) -> bool {
         self.processor.is_finished() && self.sealer.is_finished()
     }
 
     /// Hands over what is being done.
     pub fn close(self, directory: &Directory, report: &Report) -> Underway {
-        Underway { processor: self.processor.into_running(), sealing: self.sealer.close(directory, report) }
+        Underway {
+            processor: self.processor.into_running(),
+            sealing: self.sealer.close(directory, report),
+            compression: self.compressor.into_job(),
+        }
     }
 
     /// Removes what is too old or too much, beside a `current` of so many bytes.
@@ -211,7 +250,8 @@ impl OldFiles {
             return true;
         }
         let names = self.names("unable to read directory, want remove old logfile", directory, report);
-        let is_needed = |name| self.processor.needs(name) || self.sealer.needs(name);
+        let is_needed =
+            |name| self.processor.needs(name) || self.sealer.needs(name) || self.compressor.needs(name);
         let Surplus::Oldest(oldest) = self.retention.expendable(&names, is_needed) else { return false };
         let file = oldest.to_string();
         report.warning(&("out of disk space, delete: ", InDirectory(directory.name(), &file)));
@@ -219,13 +259,20 @@ impl OldFiles {
         self.sealer.delete_now(directory)
     }
 
-    /// Removes what a processor left behind.
+    /// Removes what a processor or a compression left behind.
     fn remove_leftovers(&self, names: &[LogName], directory: &Directory, report: &Report) {
         for &name in names.iter().filter(|name| name.stage == Stage::Temporary) {
             let file = name.to_string();
-            if !self.processor.needs(name)
-                && let Err(errno) = directory.unlink(&file)
-            {
+            let is_needed = match name.packing {
+                Packing::Plain => self.processor.needs(name),
+                // It is overwritten when that file is compressed, unless another svlogd's compression is still at it.
+                _ if self.compressor.needs(name) => true,
+                _ => {
+                    self.compressor.is_wanted()
+                        && names.contains(&name.at(Stage::Saved).packed(Packing::Plain))
+                }
+            };
+            if !is_needed && let Err(errno) = unless_gone(directory.unlink(&file)) {
                 report.failure("unable to unlink processor leftover", &file, errno);
             }
         }
@@ -250,7 +297,11 @@ impl OldFiles {
 
     fn delete(&mut self, name: LogName, directory: &Directory, report: &Report) {
         report.info(&("delete: ", InDirectory(directory.name(), &name.to_string())));
-        self.sealer.delete(name);
+        if self.compressor.needs(name) {
+            self.compressor.doom();
+        } else {
+            self.sealer.delete(name);
+        }
     }
 
     /// The old files, as they will be when all that is begun is done; none, with a warning, where they cannot be found.
@@ -259,17 +310,22 @@ impl OldFiles {
             report.failure(what, &directory.name(), errno);
             Vec::new()
         });
-        // What an operator has packed is the operator's: runit counts and deletes only its own names too.
-        names.retain(|name| name.packing == Packing::Plain);
+        // Without `compress`, what is packed is the operator's: runit counts and deletes only its own names too.
+        let is_ours = |name: &LogName| {
+            name.packing == Packing::Plain || name.stage == Stage::Temporary || self.compressor.is_wanted()
+        };
+        names.retain(is_ours);
         self.sealer.foresee(&mut names);
+        self.compressor.foresee(&mut names);
         names
     }
 }
 
-/// The size of a file, which may not have its name yet. `None` if it is gone.
+/// The size of a file. `None` if it is gone.
 fn size(name: LogName, directory: &Directory) -> Option<u64> {
-    // Under its new name at the latest, if it is renamed meanwhile.
-    let stages = [name.stage, Stage::Unprocessed, name.stage];
-    let stat = stages.into_iter().find_map(|stage| directory.stat(name.at(stage).to_string()).ok())?;
+    // It may not have its name yet, be renamed this moment, or be compressed.
+    let [gzip, zstd] = [Packing::Gzip, Packing::Zstd].map(|packing| name.packed(packing));
+    let names = [name, name.at(Stage::Unprocessed), name, gzip, zstd];
+    let stat = names.into_iter().find_map(|name| directory.stat(name.to_string()).ok())?;
     Some(u64::try_from(stat.st_size).unwrap_or_default())
 }

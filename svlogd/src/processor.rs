@@ -12,6 +12,7 @@ use nix::unistd::{Pid, fsync};
 use svlib::exit_status::ExitStatus;
 use svlib::log_name::{LogName, Packing, Stage};
 use svlib::sys::process::Spawn;
+use svlib::sys::signal::{self, Signal};
 
 use crate::directory::Directory;
 use crate::report::{InDirectory, Report};
@@ -23,6 +24,8 @@ pub const WAITING_LIMIT: usize = 10;
 /// When svlogd ends, a file is given up, and left to the next svlogd, after so many failures in a row.
 const FAILURES_AT_END: u32 = 5;
 
+const FAILED: &str = "processor failed, restart: ";
+
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -30,6 +33,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 pub struct Running {
     pid: Pid,
     file: LogName,
+    /// When it is killed, on the monotonic clock.
+    until: Option<Duration>,
+    killed: bool,
 }
 
 impl Running {
@@ -42,6 +48,8 @@ impl Running {
 /// The processor of one directory.
 pub struct Processor {
     command: Option<Vec<u8>>,
+    /// `kill-after`
+    timeout: Option<Duration>,
     running: Option<Running>,
     waiting: usize,
     failures: u32,
@@ -53,8 +61,9 @@ type Failure = (&'static str, Errno);
 
 impl Processor {
     /// A processor with a shell command, of which one may be `running` since before the config was read again.
-    pub fn new(command: Option<Vec<u8>>, running: Option<Running>) -> Self {
-        Self { command, running, waiting: 0, failures: 0, retry_at: None }
+    /// One that runs for longer than `timeout` is killed.
+    pub fn new(command: Option<Vec<u8>>, timeout: Option<Duration>, running: Option<Running>) -> Self {
+        Self { command, timeout, running, waiting: 0, failures: 0, retry_at: None }
     }
 
     /// Counts the old files that wait: svlogd may have ended before they were processed.
@@ -90,9 +99,12 @@ impl Processor {
         }
     }
 
-    /// When to try again after a failure, on the monotonic clock.
+    /// When to try again after a failure, or to kill what runs for too long, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
-        self.retry_at.filter(|_| self.running.is_none() && self.waiting > 0)
+        match &self.running {
+            Some(running) => running.until,
+            None => self.retry_at.filter(|_| self.waiting > 0),
+        }
     }
 
     /// Whether there is nothing to wait for when svlogd ends.
@@ -106,22 +118,32 @@ impl Processor {
         self.running
     }
 
-    /// Starts the processor on the oldest file that waits, if it is time for that.
+    /// Starts the processor on the oldest file that waits, or kills it, if it is time for that.
     pub fn tend(&mut self, directory: &Directory, now: Duration, report: &Report) {
+        if let Some(running) = &mut self.running
+            && running.until.take_if(|until| *until <= now).is_some()
+        {
+            report.warning(&("processor takes too long, restart: ", directory.name()));
+            running.killed = true;
+            // It leads a process group, and has not been waited for: no other has its number.
+            let _ = signal::send(Pid::from_raw(-running.pid.as_raw()), Signal::SIGKILL);
+        }
         if self.running.is_some() || self.waiting == 0 || self.retry_at.is_some_and(|retry_at| now < retry_at)
         {
             return;
         }
         let Some(command) = &self.command else { return };
-        match start_oldest(command, directory, report) {
-            Ok((running, waiting)) => {
-                self.running = running;
+        match start_oldest(command, self.timeout.is_some(), directory, report) {
+            Ok((started, waiting)) => {
+                let until = self.timeout.and_then(|timeout| now.checked_add(timeout));
+                self.running = started.map(|(pid, file)| Running { pid, file, until, killed: false });
                 self.waiting = waiting;
                 self.retry_at = None;
             }
             Err((what, errno)) => {
                 report.failure(what, &directory.name(), errno);
-                self.fail(directory, now, report);
+                report.warning(&(FAILED, directory.name()));
+                self.fail(now);
             }
         }
     }
@@ -151,8 +173,11 @@ impl Processor {
                 if let Some((what, errno)) = failure {
                     report.failure(what, &directory.name(), errno);
                 }
+                if !running.killed {
+                    report.warning(&(FAILED, directory.name()));
+                }
                 remove_output(running.file, directory);
-                self.fail(directory, now, report);
+                self.fail(now);
             }
         }
         true
@@ -162,8 +187,7 @@ impl Processor {
         self.running.as_ref().is_some_and(|running| running.file.time == file.time)
     }
 
-    fn fail(&mut self, directory: &Directory, now: Duration, report: &Report) {
-        report.warning(&("processor failed, restart: ", directory.name()));
+    fn fail(&mut self, now: Duration) {
         let delay = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_RETRY);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.checked_add(delay);
@@ -173,15 +197,16 @@ impl Processor {
 /// Starts `command` on the oldest file that waits, and counts these files.
 fn start_oldest(
     command: &[u8],
+    new_session: bool,
     directory: &Directory,
     report: &Report,
-) -> Result<(Option<Running>, usize), Failure> {
+) -> Result<(Option<(Pid, LogName)>, usize), Failure> {
     let names = directory.old_files().map_err(|errno| ("unable to read directory, want processor", errno))?;
     let waiting = || names.iter().copied().filter(is_waiting);
     let Some(file) = waiting().min() else { return Ok((None, 0)) };
     report.info(&("processing: ", InDirectory(directory.name(), &file.to_string())));
-    let pid = start(command, file, directory).inspect_err(|_| remove_output(file, directory))?;
-    Ok((Some(Running { pid, file }), waiting().count()))
+    let pid = start(command, new_session, file, directory).inspect_err(|_| remove_output(file, directory))?;
+    Ok((Some((pid, file)), waiting().count()))
 }
 
 fn remove_output(file: LogName, directory: &Directory) {
@@ -194,7 +219,7 @@ fn is_waiting(name: &LogName) -> bool {
 }
 
 /// runit's contract: the file on descriptor 0, its successor on 1, `state` on 4, `newstate` on 5.
-fn start(command: &[u8], file: LogName, directory: &Directory) -> Result<Pid, Failure> {
+fn start(command: &[u8], new_session: bool, file: LogName, directory: &Directory) -> Result<Pid, Failure> {
     let input = directory
         .open_read(file.to_string())
         .map_err(|errno| ("unable to open input for processor", errno))?;
@@ -211,7 +236,9 @@ fn start(command: &[u8], file: LogName, directory: &Directory) -> Result<Pid, Fa
         .map_err(|errno| ("unable to open newstate for processor", errno))?;
     // The signals' descriptor, the directory and its lock are open, so that these four are above 5, and none of them
     // is overwritten before it is duplicated.
-    Spawn::new("/bin/sh")
+    let shell = Spawn::new("/bin/sh");
+    let shell = if new_session { shell.new_session() } else { shell };
+    shell
         .argument_zero("sh")
         .arg("-c")
         .arg(OsStr::from_bytes(command))

@@ -15,7 +15,6 @@ use svlib::log_name::{LogName, Stage};
 use crate::current::{Failure, failed};
 use crate::directory::Directory;
 use crate::helper::{self, unless_gone};
-use crate::permissions::Permissions;
 use crate::report::{InDirectory, Report};
 
 /// With so many files not yet synced, `current` is not rotated any more: once it is full, the writer waits for the disk.
@@ -128,7 +127,7 @@ impl Sealer {
     /// A file, by the name that [`foresee`](Self::foresee) gives it, is to be deleted. It need not be synced before.
     pub fn delete(&mut self, mut file: LogName) {
         self.waiting.retain(|order| {
-            let is_it = order.file.time == file.time;
+            let is_it = order.action != Action::Delete && order.file.time == file.time;
             if is_it {
                 file = order.file;
             }
@@ -145,6 +144,11 @@ impl Sealer {
         names.retain(is_kept);
         let sealed = self.orders().filter(|order| order.action == Action::Seal).map(|order| order.file);
         names.extend(sealed.filter(|file| !self.deletes(*file)).map(|file| file.at(Stage::Saved)));
+    }
+
+    /// Whether this file will have its name only when a helper is done.
+    pub fn seals(&self, file: LogName) -> bool {
+        self.orders().any(|order| order.action == Action::Seal && order.file.time == file.time)
     }
 
     /// Whether a helper is about to rename this file.
@@ -219,9 +223,8 @@ impl Sealer {
             return;
         }
         let orders = std::mem::take(&mut self.waiting);
-        let mode = format!("{:o}", directory.permissions().old);
         let words = orders.iter().flat_map(|order| [order.action.word().to_owned(), order.file.to_string()]);
-        match helper::start(helper::SEAL, directory, [mode].into_iter().chain(words), report) {
+        match helper::start(helper::SEAL, directory, words, report) {
             Ok(pid) => self.running.push(Batch { pid, orders }),
             // Where there are no processes to be had, this one does it.
             Err(_) => drop(perform(&orders, directory, report)),
@@ -232,11 +235,9 @@ impl Sealer {
 /// What the helper does; whether all went well. `None` for arguments that make no sense.
 pub fn run(
     mut arguments: impl Iterator<Item = OsString>,
-    directory: &mut Directory,
+    directory: &Directory,
     report: &Report,
 ) -> Option<bool> {
-    let mode = u32::from_str_radix(arguments.next()?.to_str()?, 8).ok()?;
-    directory.set_permissions(Permissions::new(Some(mode)));
     let mut orders = Vec::new();
     while let Some(word) = arguments.next() {
         let action = Action::ALL.into_iter().find(|action| word == action.word())?;
@@ -248,6 +249,7 @@ pub fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::permissions::Permissions;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use svlib::tai64n::Tai64n;
@@ -262,6 +264,7 @@ mod tests {
         let path = |name: LogName| dir.path().join(name.to_string());
         let mode = |name| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
         let mut directory = Directory::open(dir.path().as_os_str()).unwrap();
+        directory.set_permissions(Permissions::new(Some(0o751)));
         let [first, gone, synced] = [2, 3, 4].map(|seconds| name(seconds, Stage::Unprocessed));
         let old = name(1, Stage::Saved);
         for file in [first, synced, old] {
@@ -269,20 +272,17 @@ mod tests {
         }
         let orders = [("seal", first), ("seal", gone), ("sync", synced), ("delete", old), ("delete", gone)];
         let words = orders.iter().flat_map(|(word, file)| [(*word).to_owned(), file.to_string()]);
-        let arguments = ["751".to_owned()].into_iter().chain(words).map(OsString::from);
-        assert_eq!(run(arguments, &mut directory, &Report::new(false)), Some(true));
+        assert_eq!(run(words.map(OsString::from), &directory, &Report::new(false)), Some(true));
         assert_eq!((mode(first.at(Stage::Saved)), mode(synced)), (0o751, 0o751));
         assert!(!path(first).exists() && !path(old).exists());
     }
 
     #[test]
     fn arguments_that_make_no_sense_are_refused() {
-        let mut directory = Directory::open("/dev".as_ref()).unwrap();
-        for arguments in
-            [&[] as &[&str], &["x"], &["744", "seal"], &["744", "seal", "current"], &["744", "eat"]]
-        {
+        let directory = Directory::open("/dev".as_ref()).unwrap();
+        for arguments in [&["seal"] as &[&str], &["seal", "current"], &["eat"]] {
             let arguments = arguments.iter().map(OsString::from);
-            assert_eq!(run(arguments, &mut directory, &Report::new(false)), None);
+            assert_eq!(run(arguments, &directory, &Report::new(false)), None);
         }
     }
 

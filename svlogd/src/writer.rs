@@ -17,9 +17,9 @@ use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
 use crate::old_files::{Backlog, OldFiles, Underway};
 use crate::policy::{Age, Policy, SyncDelay};
-use crate::processor;
 use crate::report::{InDirectory, Report};
 use crate::schedule::Schedule;
+use crate::{compress, processor};
 
 /// What was gathered is written once it has grown to so many bytes.
 const GATHER_LIMIT: usize = 64 << 10;
@@ -370,6 +370,10 @@ impl Writer {
                 Obstacle::Backlog(Backlog::Processor) => {
                     let count = processor::WAITING_LIMIT.to_string();
                     report.pausing(&(&count, " files wait for the processor: ", name));
+                }
+                Obstacle::Backlog(Backlog::Compressor) => {
+                    let count = compress::WAITING_LIMIT.to_string();
+                    report.pausing(&(&count, " files wait for compression: ", name));
                 }
                 // It is what the disk can take, no trouble.
                 Obstacle::Backlog(Backlog::Sealer) => {}

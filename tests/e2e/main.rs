@@ -15,6 +15,7 @@ mod shortage;
 mod story;
 mod sv_better;
 mod svlogd_better;
+mod svlogd_compress;
 mod svlogd_forward;
 mod svlogd_log_servers;
 mod svlogd_rules;
@@ -42,6 +43,7 @@ const GROUPS: &[Group] = &[
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
+    ("svlogd_compress", svlogd_compress::CASES),
     ("svlogd_forward", svlogd_forward::CASES),
     ("svlogd_log_servers", svlogd_log_servers::CASES),
     ("svlogd_rules", svlogd_rules::CASES),

@@ -154,12 +154,6 @@ impl Config {
         [keep_min, is_below_size.then(max_total).flatten()].into_iter().flatten()
     }
 
-    /// The words whose lines are understood, but have no effect in this version.
-    pub fn without_effect(&self) -> impl Iterator<Item = &'static str> {
-        let words = [("compress", self.compress.is_some()), ("kill-after", self.processor_timeout.is_some())];
-        words.into_iter().filter(|&(_, is_set)| is_set).map(|(word, _)| word)
-    }
-
     fn read_line(&mut self, number: usize, line: &[u8], report: &mut impl FnMut(Problem, &[u8])) {
         let Some((&letter, value)) = line.split_first() else { return };
         let mut add_rule = |effect| {
