@@ -225,3 +225,68 @@ impl Compressor {
 fn can_be_compressed(name: LogName) -> bool {
     name.stage == Stage::Saved && name.packing == Packing::Plain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(seconds: u64) -> LogName {
+        LogName::new(Tai64n { seconds: (1 << 62) + seconds, nanos: 0 }, Stage::Saved)
+    }
+
+    fn compressor() -> Compressor {
+        let kind = CompressionKind::Gzip;
+        Compressor::new(Some(Compression { kind, level: None }), None)
+    }
+
+    fn busy(seconds: u64) -> Compressor {
+        let job = Job { pid: Pid::from_raw(i32::MAX), file: name(seconds), doomed: false };
+        Compressor { job: Some(job), ..compressor() }
+    }
+
+    #[test]
+    fn files_are_foreseen() {
+        let packed = |seconds| name(seconds).packed(Packing::Gzip);
+        let names = [name(1), packed(1), name(2), packed(2), packed(3), name(4).at(Stage::Temporary)];
+        let mut compressor = busy(2);
+        // A file that is being renamed may be listed under both names, or under none.
+        for overlooked in [false, true] {
+            let mut found = names.to_vec();
+            found.retain(|file| !overlooked || file.time != name(2).time);
+            compressor.foresee(&mut found);
+            assert_eq!(found, [name(1), name(2), packed(3), name(4).at(Stage::Temporary)]);
+        }
+        compressor.doom();
+        let mut found = names.to_vec();
+        compressor.foresee(&mut found);
+        assert_eq!(found, [name(1), packed(3), name(4).at(Stage::Temporary)]);
+    }
+
+    #[test]
+    fn what_was_there_before_holds_nobody_back() {
+        let names: Vec<_> = (0..1000).map(name).collect();
+        let mut compressor = compressor();
+        compressor.add(name(900), &names);
+        assert!(compressor.is_full());
+        compressor.add(name(1000), &names[..999]);
+        assert!(!compressor.is_full());
+        let packed: Vec<_> = names.iter().map(|name| name.packed(Packing::Zstd)).collect();
+        compressor.add(name(1001), &packed);
+        assert!(!compressor.is_full());
+    }
+
+    #[test]
+    fn one_that_failed_waits_longer_each_time() {
+        let mut compressor = compressor();
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            compressor.fail(name(1), now);
+            let next = compressor.deadline().unwrap();
+            assert!(!compressor.is_ready(now) && compressor.is_ready(next));
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

@@ -1,12 +1,13 @@
 //! Writes standard input to automatically rotated, filtered log directories.
 //!
 //! ```text
-//! stdin → split → per directory: filter → format → write → rotation policy → rotate → seal | processor
+//! stdin → split → per directory: filter → format → write → rotation policy → rotate → seal | processor → compress
 //! ```
 //!
 //! [`split`], [`mod@format`], [`filter`], [`expression`], [`config`] and [`policy`] are pure. [`event_loop`] reads, waits and never blocks;
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
-//! can, through [`current`], and [`old_files`] are [sealed](seal) or handed to the [`processor`].
+//! can, through [`current`], and [`old_files`] are [sealed](seal) or handed to the
+//! [`processor`], [compressed](compress) and removed.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

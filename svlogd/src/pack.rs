@@ -181,3 +181,58 @@ impl<'a> Progress<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    use svlib::tai64n::Tai64n;
+
+    fn name() -> LogName {
+        LogName::new(Tai64n { seconds: 1 << 62, nanos: 0 }, Stage::Saved)
+    }
+
+    fn run_in(dir: &tempfile::TempDir, arguments: &[&str]) -> Option<bool> {
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        run(arguments.iter().map(OsString::from), &directory, &Report::new(false))
+    }
+
+    fn files(dir: &tempfile::TempDir) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn what_is_left_of_a_try_before_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [gzip, zstd] = [Packing::Gzip, Packing::Zstd].map(|packing| name().packed(packing));
+        for file in [name(), zstd, zstd.at(Stage::Temporary), gzip.at(Stage::Temporary)] {
+            fs::write(dir.path().join(file.to_string()), "line\n").unwrap();
+        }
+        assert_eq!(run_in(&dir, &[&gzip.to_string(), "6"]), Some(true));
+        assert_eq!(files(&dir), [gzip.to_string()]);
+        let packed = File::open(dir.path().join(gzip.to_string())).unwrap();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "line\n");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_done_with() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(run_in(&dir, &[&name().packed(Packing::Zstd).to_string(), "3"]), Some(true));
+        assert!(files(&dir).is_empty());
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = name().packed(Packing::Gzip);
+        let temporary = packed.at(Stage::Temporary).to_string();
+        let [plain, packed] = [name(), packed].map(|name| name.to_string());
+        for arguments in [&[] as &[&str], &[&packed], &[&packed, "x"], &[&plain, "1"], &[&temporary, "1"]] {
+            assert_eq!(run_in(&dir, arguments), None, "{arguments:?}");
+        }
+    }
+}
