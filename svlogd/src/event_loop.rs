@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::geteuid;
@@ -370,6 +371,18 @@ impl Logger {
         let buffer = &mut buffer[..self.filled];
         let mut stamp = [0; STAMP_LENGTH];
         let mut taken = 0;
+        let takes_any = |slot: &Slot| slot.log.as_ref().is_none_or(LogDir::takes_any_line);
+        if stamper.is_none()
+            && slots.iter().all(takes_any)
+            && let Some(lines) = splitter.next_lines(buffer, taken)
+        {
+            taken = lines.end;
+            let count = memchr_iter(b'\n', &buffer[lines.clone()]).count();
+            report.counters.lines.add(count as u64);
+            for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+                log.take_lines(lines.clone(), count, buffer, report);
+            }
+        }
         while let Some(piece) = splitter.next(buffer, taken) {
             taken = piece.with_newline().end;
             if piece.first {

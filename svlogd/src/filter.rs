@@ -103,6 +103,11 @@ impl Filter {
         Ok(Self { selecting: Rules::new(&selecting)?, alerting: Rules::new(&alerting)? })
     }
 
+    /// Whether there are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.selecting.runs.is_empty() && self.alerting.runs.is_empty()
+    }
+
     /// What becomes of a line, of which `text` is what may be matched. Initially it is selected, and not alerted.
     pub fn verdict(&self, text: &[u8]) -> Verdict {
         Verdict {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 /// A part of the buffer that belongs to one line: mostly a whole line.
 ///
@@ -69,6 +69,18 @@ impl Splitter {
     /// the next call, with more behind them, has to begin with these.
     pub fn next(&mut self, buffer: &mut [u8], at: usize) -> Option<Piece> {
         if self.in_long_line { self.next_of_long_line(buffer, at) } else { self.next_line(buffer, at) }
+    }
+
+    /// The whole lines in `buffer` from `at` on, as one range, to be followed by [`next`](Self::next): for those who do
+    /// not look at lines. `None` if there is none, a long line has begun, or there is something to replace.
+    pub fn next_lines(&mut self, buffer: &[u8], at: usize) -> Option<Range<usize>> {
+        if self.in_long_line || self.replacement.is_some() {
+            return None;
+        }
+        let newline = memrchr(b'\n', &buffer[at + self.scanned..])?;
+        let lines = at..at + self.scanned + newline + 1;
+        self.scanned = 0;
+        Some(lines)
     }
 
     /// Whether the last byte seen was not a newline.
@@ -202,6 +214,38 @@ mod tests {
             let result = split(&mut splitter, &chunks);
             prop_assert_eq!(splitter.is_mid_line(), !input.is_empty() && !input.ends_with(b"\n"));
             prop_assert_eq!(result, obvious(limit, with, &input));
+        }
+
+        #[test]
+        fn lines_taken_at_once_are_the_same_bytes(
+            chunks in prop::collection::vec("[ab\n]{0,8}", 0..12),
+            limit in 1_usize..8,
+        ) {
+            let [mut one, mut many] = [(); 2].map(|()| Splitter::new(limit, None));
+            let [mut from_one, mut from_many] = [(); 2].map(|()| Vec::new());
+            let [mut singly, mut at_once] = [(); 2].map(|()| Vec::new());
+            for chunk in &chunks {
+                from_one.extend_from_slice(chunk.as_bytes());
+                from_many.extend_from_slice(chunk.as_bytes());
+                let mut at = 0;
+                while let Some(piece) = one.next(&mut from_one, at) {
+                    at = piece.with_newline().end;
+                }
+                singly.extend(from_one.drain(..at));
+
+                let mut at = 0;
+                if let Some(lines) = many.next_lines(&from_many, at) {
+                    prop_assert_eq!((lines.start, from_many[lines.end - 1]), (at, b'\n'));
+                    at = lines.end;
+                }
+                while let Some(piece) = many.next(&mut from_many, at) {
+                    prop_assert_eq!(piece.text.start, at);
+                    at = piece.with_newline().end;
+                }
+                at_once.extend(from_many.drain(..at));
+                prop_assert_eq!((&at_once, &from_many), (&singly, &from_one));
+                prop_assert_eq!(many.is_mid_line(), one.is_mid_line());
+            }
         }
 
         #[test]
