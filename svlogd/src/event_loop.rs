@@ -213,7 +213,7 @@ impl Logger {
         let rest = self.rest;
         let deadline = self
             .logs()
-            .flat_map(|log| [log.writer.deadline(), log.forward_deadline(), log.losses_due()])
+            .flat_map(|log| [log.writer.deadline(), log.forwarders.deadline(), log.losses_due()])
             .flatten()
             .chain(last_line)
             .chain(rest)
@@ -232,7 +232,9 @@ impl Logger {
             fds.truncate(2);
         }
         // What is ready for them, they find out themselves.
-        fds.extend(self.slots.iter().filter_map(|slot| slot.log.as_ref()).flat_map(LogDir::forward_fds));
+        fds.extend(
+            self.slots.iter().filter_map(|slot| slot.log.as_ref()).flat_map(|log| log.forwarders.poll_fds()),
+        );
         svlib::Context::during(poll::wait(&mut fds, deadline.map(|time| time.saturating_sub(now))), "poll")?;
         let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
         let readable = takes_input && poll::is_ready(&fds[2]);
@@ -258,7 +260,7 @@ impl Logger {
                     self.logs().for_each(|log| log.writer.ask_rotation());
                 }
                 Signal::SIGUSR1 => {
-                    let queued = self.logs().map(|log| log.queued()).sum();
+                    let queued = self.logs().map(|log| log.forwarders.waiting()).sum();
                     self.report.counters(queued);
                 }
                 Signal::SIGHUP => {

@@ -8,6 +8,7 @@
 //! a [`log_dir`] decides what of a line goes to one directory, its [`writer`] brings that to the disk or holds it until it
 //! can, through [`current`], and [`old_files`] are [sealed](seal) or handed to the
 //! [`processor`], [compressed](compress) and removed.
+//! [`forward`] sends lines to log servers, too.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::sys::lock::Lock;
-use svlib::sys::poll::PollFd;
 use svlib::sys::{clock, timezone};
 
 use crate::clean;
@@ -20,7 +19,7 @@ use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
-use crate::forward::Forwarder;
+use crate::forward::Forwarders;
 use crate::limit::Limiter;
 use crate::old_files::{self, OldFiles, Underway};
 use crate::permissions::Permissions;
@@ -40,6 +39,8 @@ const LONG_RUN: usize = 16 << 10;
 pub struct LogDir {
     /// Its files.
     pub writer: Writer,
+    /// The servers that its lines go to, too.
+    pub forwarders: Forwarders,
     _lock: Lock,
     filter: Filter,
     prefix: Vec<u8>,
@@ -51,7 +52,6 @@ pub struct LogDir {
     limiter: Option<Limiter>,
     /// A line that is written here has begun and not ended.
     is_mid_line: bool,
-    forwarders: Vec<Forwarder>,
     clean: Option<Clean>,
     /// The line whose pieces come is written here.
     selected: bool,
@@ -78,13 +78,13 @@ pub struct Remains {
     line: Line,
     is_mid_line: bool,
     limiter: Option<Limiter>,
-    forwarders: Vec<Forwarder>,
+    forwarders: Forwarders,
 }
 
 impl Remains {
     /// Gives up what was to be forwarded, and returns how many lines that is.
     pub fn stop_forwarding(&mut self, report: &Report) -> u64 {
-        std::mem::take(&mut self.forwarders).into_iter().map(|forwarder| forwarder.into_lost(report)).sum()
+        self.forwarders.give_up(report)
     }
 
     /// How many bytes could not be written.
@@ -94,8 +94,7 @@ impl Remains {
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid) -> bool {
-        self.underway.child_ended(pid)
-            || self.forwarders.iter_mut().any(|forwarder| forwarder.child_ended(pid))
+        self.underway.child_ended(pid) || self.forwarders.child_ended(pid)
     }
 }
 
@@ -167,7 +166,7 @@ impl LogDir {
             rewriter,
             limiter: Limiter::resume(limiter, config.limit, clock::now().monotonic),
             is_mid_line,
-            forwarders: Forwarder::renew(forwarders, config.forward),
+            forwarders: forwarders.renew(config.forward),
             clean: config.clean,
             _lock: lock,
             filter,
@@ -252,8 +251,7 @@ impl LogDir {
     /// When lines that were suppressed or not forwarded are to be told of, on the monotonic clock. Never amid a line.
     pub fn losses_due(&self) -> Option<Duration> {
         let suppressed = self.limiter.as_ref().and_then(Limiter::due);
-        let unsent = self.forwarders.iter().filter_map(Forwarder::loss_due);
-        suppressed.into_iter().chain(unsent).min().filter(|_| !self.is_mid_line)
+        [suppressed, self.forwarders.loss_due()].into_iter().flatten().min().filter(|_| !self.is_mid_line)
     }
 
     /// Writes how many lines were suppressed, and how many were not forwarded, as far as that is due until `time`.
@@ -265,7 +263,7 @@ impl LogDir {
         {
             texts.push(format!("{} lines suppressed", limiter.take_suppressed()).into_bytes());
         }
-        texts.extend(self.forwarders.iter_mut().filter_map(|forwarder| forwarder.take_loss(time)));
+        texts.extend(self.forwarders.take_losses(time));
         for text in texts {
             let line = match &mut self.stamping {
                 Stamping::Given => self.line(stamp, &text),
@@ -282,43 +280,23 @@ impl LogDir {
 
     /// Sends to the servers what can be sent without waiting.
     pub fn forward(&mut self, now: Duration, report: &Report) {
-        for forwarder in &mut self.forwarders {
-            forwarder.tend(now, self.writer.directory_name(), report);
-        }
-        // Those whose line is gone from the config go once they have done what they could.
-        self.forwarders.retain(|forwarder| !forwarder.is_finished());
-    }
-
-    /// How many lines wait to be sent.
-    pub fn queued(&self) -> usize {
-        self.forwarders.iter().map(Forwarder::waiting).sum()
-    }
-
-    /// What to wait for on behalf of the servers.
-    pub fn forward_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        self.forwarders.iter().filter_map(Forwarder::poll_fd)
-    }
-
-    /// The time on the monotonic clock at which there is something to [`forward`](Self::forward).
-    pub fn forward_deadline(&self) -> Option<Duration> {
-        self.forwarders.iter().filter_map(Forwarder::deadline).min()
+        self.forwarders.tend(now, self.writer.directory_name(), report);
     }
 
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid, status: ExitStatus, report: &Report) -> bool {
-        self.writer.child_ended(pid, status, report)
-            || self.forwarders.iter_mut().any(|forwarder| forwarder.child_ended(pid))
+        self.writer.child_ended(pid, status, report) || self.forwarders.child_ended(pid)
     }
 
     /// No more lines will come.
     pub fn end(&mut self) {
         self.writer.end();
-        self.forwarders.iter_mut().for_each(Forwarder::end);
+        self.forwarders.end();
     }
 
     /// Whether all is written, processed and forwarded, as far as is waited for that.
     pub fn is_finished(&self) -> bool {
-        self.writer.is_finished() && self.forwarders.iter().all(Forwarder::is_finished)
+        self.writer.is_finished() && self.forwarders.is_finished()
     }
 
     /// Closes the directory; `current` counts as cleanly closed.
@@ -386,7 +364,7 @@ impl LogDir {
             message = cleaned;
         }
         message.extend_from_slice(self.dots(text));
-        self.forwarders.iter_mut().for_each(|forwarder| forwarder.push(&message, report));
+        self.forwarders.push(&message, report);
     }
 
     fn line(&mut self, stamp: &[u8], text: &[u8]) -> Vec<u8> {

@@ -128,9 +128,9 @@ impl Queue {
     /// Forgets what has arrived and was sent long enough before `now`.
     pub fn forget_old(&mut self, now: Duration) {
         while self.forget_if(|frame| frame.sent_at.saturating_add(MEMORY) <= now) {}
-        // What has not arrived is looked for less and less often.
+        // What is old and has not arrived is looked for less and less often.
         let age = self.frames.front().map_or(Duration::ZERO, |frame| now.saturating_sub(frame.sent_at));
-        self.forget_at = now.saturating_add(age.max(PACE));
+        self.forget_at = now.saturating_add(if age < MEMORY { PACE } else { age });
         if self.frames.is_empty() {
             self.frames.shrink_to(0);
         }
@@ -253,6 +253,18 @@ mod tests {
             times += 1;
         }
         assert!((5..15).contains(&times), "{times}");
+    }
+
+    #[test]
+    fn what_was_sent_later_is_forgotten_a_little_later() {
+        let mut queue = Queue::default();
+        queue.push(b"a".to_vec());
+        queue.advance(1, NOW);
+        queue.push(b"b".to_vec());
+        queue.advance(1, NOW + PACE / 2);
+        queue.note_arrival(0);
+        queue.forget_old(NOW + MEMORY);
+        assert_eq!((queue.len(), queue.forget_at()), (1, Some(NOW + MEMORY + PACE)));
     }
 
     #[test]
