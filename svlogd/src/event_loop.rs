@@ -8,29 +8,18 @@ use std::time::Duration;
 
 use memchr::memchr_iter;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::unistd::geteuid;
 use svlib::error::{Result, errno};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::wall_timer::WallTimer;
-use svlib::sys::{clock, fd, memory, process, startup};
+use svlib::sys::{clock, memory, process, startup};
 
 use crate::cli::Request;
 use crate::format::{STAMP_LENGTH, Stamper};
+use crate::input::{Got, Input, Settled};
 use crate::log_dir::{LogDir, Remains};
 use crate::report::Report;
 use crate::split::Splitter;
-
-/// The least that is read at once, if there is so much. Memory of this size comes from the kernel, which provides only
-/// what is used of it.
-const READ_SIZE: usize = 128 << 10;
-
-/// What a pipe holds by default (pipe(7)): a read of this much means that its writer is waiting.
-const PIPE_SIZE: usize = 64 << 10;
-
-/// What the pipe of a busy writer is enlarged to, so that it can go on while `current` is synced.
-const BUSY_PIPE_SIZE: i32 = 1 << 20;
 
 /// After TERM, the end of the line that is being read is waited for so long.
 const LINE_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,9 +45,7 @@ struct Logger {
     report: Report,
     signals: Signals,
     input: Input,
-    buffer: Vec<u8>,
-    /// So many bytes of the buffer are the beginning of a line.
-    filled: usize,
+    reading: Reading,
     splitter: Splitter,
     stamper: Option<Stamper>,
     line_limit: usize,
@@ -66,13 +53,12 @@ struct Logger {
     /// What the wall clock asks for; `None` until it asks for something.
     timer: Option<WallTimer>,
     timer_failed: bool,
-    may_enlarge_pipe: bool,
     /// When the memory of a busy time is given back, on the monotonic clock, unless there is more input by then.
     rest: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
+enum Reading {
     Open,
     /// Only the line that has begun is read to its end, until this time on the monotonic clock.
     LastLine(Duration),
@@ -94,28 +80,28 @@ impl Logger {
         };
         let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGCHLD];
         let signals = Signals::block(&signals).map_err(|error| fatal(&error))?;
-        let buffer = request.buffer_size.max(READ_SIZE).checked_add(request.line_limit).and_then(allocate);
-        let buffer = buffer.ok_or_else(|| fatal(&"out of memory."))?;
+        let is_changed = request.replacement.is_some();
+        let input = Input::new(io::stdin(), request.buffer_size, request.line_limit, is_changed);
+        let input = input.ok_or_else(|| fatal(&"out of memory."))?;
         let slot = |name| Slot { name, log: None, remains: Remains::default() };
         let mut logger = Self {
             signals,
-            input: Input::Open,
-            buffer,
-            filled: 0,
+            input,
+            reading: Reading::Open,
             splitter: Splitter::new(request.line_limit, request.replacement),
             stamper: request.style.map(|style| Stamper::new(style, svlib::sys::timezone::offset_at)),
             line_limit: request.line_limit,
             slots: request.directories.into_iter().map(slot).collect(),
             timer: None,
             timer_failed: false,
-            may_enlarge_pipe: true,
             rest: None,
             report,
         };
-        // What other processes read from the same open file, they have to be ready to find empty too: as with runit.
-        let _ = fd::set_nonblocking(io::stdin(), true);
         if startup::closed().any(|fd| fd == 0) {
             logger.report.warning(&("unable to read standard input: ", Errno::EBADF.desc()));
+        }
+        if let Some(errno) = logger.input.obstacle() {
+            logger.report.warning(&("unable to look ahead in standard input: ", errno.desc()));
         }
         logger.open_directories()?;
         Ok(logger)
@@ -125,7 +111,7 @@ impl Logger {
         loop {
             let now = clock::now().monotonic;
             self.tend(now);
-            if self.input == Input::Closed && self.logs().all(|log| log.is_finished()) {
+            if self.reading == Reading::Closed && self.logs().all(|log| log.is_finished()) {
                 break;
             }
             match self.wait(now) {
@@ -156,8 +142,8 @@ impl Logger {
     }
 
     fn tend(&mut self, now: Duration) {
-        if let Input::LastLine(until) = self.input
-            && (until <= now || !self.splitter.is_mid_line())
+        if let Reading::LastLine(until) = self.reading
+            && (until <= now || !self.is_mid_line())
         {
             self.close_input();
         }
@@ -179,6 +165,7 @@ impl Logger {
                 log.writer.tend_wall(wall, &self.report);
             }
         }
+        self.settle();
     }
 
     /// Sets the timer to what the wall clock asks for next. Whether it was not set to that: then the wall clock is to be
@@ -198,7 +185,7 @@ impl Logger {
     }
 
     fn rest(&mut self) {
-        memory::release(&mut self.buffer[self.filled..]);
+        self.input.release();
         self.logs().for_each(|log| log.writer.shrink());
         memory::trim();
     }
@@ -206,9 +193,9 @@ impl Logger {
     /// Waits for a signal, for input if all directories can take it, and for the next deadline.
     fn wait(&mut self, now: Duration) -> Result<(bool, bool)> {
         let held = self.logs().any(|log| log.writer.is_held());
-        let last_line = match self.input {
-            Input::LastLine(until) => Some(until),
-            Input::Open | Input::Closed => None,
+        let last_line = match self.reading {
+            Reading::LastLine(until) => Some(until),
+            Reading::Open | Reading::Closed => None,
         };
         let rest = self.rest;
         let deadline = self
@@ -218,16 +205,15 @@ impl Logger {
             .chain(last_line)
             .chain(rest)
             .min();
-        let stdin = io::stdin();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             match &self.timer {
                 Some(timer) => PollFd::new(timer.as_fd(), PollFlags::POLLIN),
                 None => PollFd::new(self.signals.as_fd(), PollFlags::empty()),
             },
-            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.input.readable(), PollFlags::POLLIN),
         ];
-        let takes_input = !held && self.input != Input::Closed;
+        let takes_input = !held && self.reading != Reading::Closed;
         if !takes_input {
             fds.truncate(2);
         }
@@ -250,8 +236,10 @@ impl Logger {
             match signal {
                 Signal::SIGTERM => {
                     self.report.info(&"sigterm received.");
-                    if self.input == Input::Open {
-                        self.input = Input::LastLine(clock::now().monotonic.saturating_add(LINE_END_TIMEOUT));
+                    if self.reading == Reading::Open {
+                        self.input.read_last_line();
+                        let until = clock::now().monotonic.saturating_add(LINE_END_TIMEOUT);
+                        self.reading = Reading::LastLine(until);
                     }
                 }
                 Signal::SIGALRM => {
@@ -312,7 +300,7 @@ impl Logger {
             if lost > 0 {
                 self.report.warning(&(&lost.to_string(), " lines not forwarded: ", &slot.name));
             }
-            if self.input == Input::Closed
+            if self.reading == Reading::Closed
                 && let Some(log) = &mut slot.log
             {
                 log.end();
@@ -326,28 +314,16 @@ impl Logger {
     }
 
     fn read(&mut self) {
-        // The last byte is kept for the newline of an unfinished last line.
-        let mut room = self.filled..self.buffer.len() - 1;
-        if matches!(self.input, Input::LastLine(_)) {
-            // What comes after the line is for whoever reads next.
-            room.end = room.start + 1;
-        }
-        match fd::read(io::stdin(), &mut self.buffer[room]) {
-            Ok(0) => self.close_input(),
-            Ok(count) => {
-                self.filled += count;
-                self.report.counters.bytes.add(count as u64);
+        match self.input.read() {
+            Ok(Got::Bytes(count)) => {
                 self.process();
+                self.settle();
                 if count >= MUCH {
                     self.rest = Some(clock::now().monotonic.saturating_add(REST_AFTER));
                 }
-                if count >= PIPE_SIZE && std::mem::take(&mut self.may_enlarge_pipe) && geteuid().is_root() {
-                    // Of other users, all pipes together are limited (pipe(7)): theirs are not ours to use up.
-                    // It may be no pipe, or there may be a limit: all goes well without, if not as fast.
-                    let _ = fcntl(io::stdin(), FcntlArg::F_SETPIPE_SZ(BUSY_PIPE_SIZE));
-                }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(Got::Nothing) => {}
+            Ok(Got::End) => self.close_input(),
             Err(error) => {
                 self.report.warning(&("unable to read standard input: ", errno(&error).desc()));
                 self.close_input();
@@ -355,24 +331,28 @@ impl Logger {
         }
     }
 
+    fn is_mid_line(&self) -> bool {
+        self.splitter.is_mid_line() || self.input.has_beginning()
+    }
+
     /// Reads no more; a line that has begun is ended.
     fn close_input(&mut self) {
-        self.input = Input::Closed;
-        if self.splitter.is_mid_line() {
-            self.buffer[self.filled] = b'\n';
-            self.filled += 1;
+        self.reading = Reading::Closed;
+        if self.is_mid_line() {
+            self.input.end_line();
             self.process();
         }
         self.tell_losses(Duration::MAX);
         self.logs().for_each(LogDir::end);
+        self.settle();
     }
 
-    /// Gives the lines in the buffer to the directories; the beginning of a line stays.
+    /// Gives the lines that are ready to the directories.
     fn process(&mut self) {
-        let Self { report, buffer, splitter, stamper, slots, .. } = self;
-        let buffer = &mut buffer[..self.filled];
+        let Self { report, input, splitter, stamper, slots, .. } = self;
+        let (buffer, begin) = input.ready();
+        let mut taken = begin;
         let mut stamp = [0; STAMP_LENGTH];
-        let mut taken = 0;
         let takes_any = |slot: &Slot| slot.log.as_ref().is_none_or(LogDir::takes_any_line);
         if stamper.is_none()
             && slots.iter().all(takes_any)
@@ -401,13 +381,16 @@ impl Logger {
         for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
             log.finish(buffer, report);
         }
-        buffer.copy_within(taken.., 0);
-        self.filled -= taken;
+        report.counters.bytes.add((taken - begin) as u64);
+        input.set_taken(taken);
     }
-}
 
-/// Zeroed memory, which the kernel provides as it is used; `None` if there is not so much.
-fn allocate(size: usize) -> Option<Vec<u8>> {
-    Vec::<u8>::new().try_reserve_exact(size).ok()?;
-    Some(vec![0; size])
+    /// Lets go of the input that all directories have written.
+    fn settle(&mut self) {
+        while !self.logs().any(|log| log.writer.is_held()) && self.input.settle() == Settled::Shared {
+            self.report.warning(&"another process reads from standard input too: lines are shared with it.");
+            self.splitter.forget_beginning();
+            self.process();
+        }
+    }
 }

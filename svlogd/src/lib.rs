@@ -32,6 +32,7 @@ pub mod filter;
 pub mod format;
 pub mod forward;
 pub mod helper;
+pub mod input;
 pub mod json;
 pub mod limit;
 pub mod log_dir;

@@ -88,6 +88,11 @@ impl Splitter {
         self.in_long_line || self.scanned > 0
     }
 
+    /// The beginning of a line that was looked at is to be looked at again: it may be another one.
+    pub fn forget_beginning(&mut self) {
+        self.scanned = 0;
+    }
+
     fn next_line(&mut self, buffer: &mut [u8], at: usize) -> Option<Piece> {
         let available = (buffer.len() - at).min(self.limit);
         let unseen = at + self.scanned..at + available;

@@ -9,6 +9,7 @@ mod crashes;
 mod idle;
 mod many_services;
 mod modern_options;
+mod numbered;
 mod odd_names;
 mod runsv_better;
 mod shortage;
@@ -16,6 +17,7 @@ mod story;
 mod sv_better;
 mod svlogd_better;
 mod svlogd_compress;
+mod svlogd_faults;
 mod svlogd_forward;
 mod svlogd_log_servers;
 mod svlogd_rules;
@@ -44,6 +46,7 @@ const GROUPS: &[Group] = &[
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("svlogd_compress", svlogd_compress::CASES),
+    ("svlogd_faults", svlogd_faults::CASES),
     ("svlogd_forward", svlogd_forward::CASES),
     ("svlogd_log_servers", svlogd_log_servers::CASES),
     ("svlogd_rules", svlogd_rules::CASES),

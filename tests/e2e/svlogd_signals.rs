@@ -3,11 +3,60 @@
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use svkit_tests::{Case, Sandbox, Subject, case, eventually};
 
-pub(crate) const CASES: &[Case] = &[case!(usr1_tells_the_counters)];
+use crate::numbered::{Count, LONGEST, write_unevenly};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(usr1_tells_the_counters),
+    case!(storm_of_hup_loses_no_line).patient(),
+    case!(storm_of_alrm_loses_no_line).patient(),
+    case!(storm_of_usr1_loses_no_line).patient(),
+    case!(storm_of_all_loses_no_line).patient(),
+];
+
+/// Sends signals without a pause for as long as lines are written: each line is there once.
+fn storm(subject: &Subject, signals: &[Signal]) {
+    const TOTAL: usize = 10_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns5000\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-l", LONGEST, "log"]).stdin(Stdio::piped()));
+    let input = svlogd.stdin();
+    // Before that, it has not taken the signals over: they would kill it.
+    eventually("it is there", || dir.join("current").exists().then_some(()));
+    let pause = Duration::from_millis(1);
+    let writer = thread::spawn(move || write_unevenly(input, 0..TOTAL, pause));
+    while !writer.is_finished() {
+        for &signal in signals {
+            svlogd.signal(signal);
+        }
+    }
+    writer.join().unwrap();
+    assert_eq!(svlogd.wait().code, Some(0));
+    Count::of(&dir).assert_exact(TOTAL);
+}
+
+fn storm_of_hup_loses_no_line(subject: &Subject) {
+    storm(subject, &[Signal::SIGHUP]);
+}
+
+fn storm_of_alrm_loses_no_line(subject: &Subject) {
+    storm(subject, &[Signal::SIGALRM]);
+}
+
+fn storm_of_usr1_loses_no_line(subject: &Subject) {
+    storm(subject, &[Signal::SIGUSR1]);
+}
+
+fn storm_of_all_loses_no_line(subject: &Subject) {
+    storm(subject, &[Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGCHLD]);
+}
 
 /// A line counts in each directory that it is put to; a reopened directory goes on counting.
 fn usr1_tells_the_counters(subject: &Subject) {

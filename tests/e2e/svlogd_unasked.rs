@@ -162,15 +162,17 @@ fn alerts_are_cleaned(subject: &Subject) {
     assert_eq!(output.stderr, "\\x1b[2J\\u009b1m\n");
 }
 
-/// A HUP signal amid a line longer than `-l`, whose beginning is not JSON.
+/// A HUP signal amid a line so long that svlogd does not wait for its end, whose beginning is not JSON.
 fn object_is_a_line_after_hangup(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");
     let mut command = sandbox.command("svlogd");
     let mut svlogd = sandbox.start(command.args(["-v", "-l10", "-b20", "log"]).stdin(Stdio::piped()));
     let mut input = svlogd.stdin();
-    input.write_all(b"0123456789 begin").unwrap();
-    eventually("the beginning", || (current(&dir) == "0123456789 begin").then_some(()));
+    // As much as svlogd looks at at once.
+    let beginning = "0123456789abcdef".repeat(8 << 10);
+    input.write_all(beginning.as_bytes()).unwrap();
+    eventually("the beginning", || (current(&dir) == beginning).then_some(()));
     sandbox.write("log/config", "format json\n");
     svlogd.signal(Signal::SIGHUP);
     eventually("the config", || svlogd.stderr().contains("read: log/config").then_some(()));
@@ -179,6 +181,6 @@ fn object_is_a_line_after_hangup(subject: &Subject) {
     assert_eq!(svlogd.wait().code, Some(0));
     let text = current(&dir);
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (3, "0123456789 begin"));
+    assert_eq!((lines.len(), lines[0]), (3, beginning.as_str()));
     assert!(lines[1..].iter().all(|line| line.starts_with("{\"time\":")), "{text}");
 }

@@ -6,6 +6,7 @@ pub mod fifo;
 pub mod inotify;
 pub mod lock;
 pub mod memory;
+pub mod pipe;
 pub mod poll;
 pub mod priority;
 pub mod process;

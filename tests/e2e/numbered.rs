@@ -1,0 +1,98 @@
+//! Numbered lines: what svlogd was given and what of it is in its directories, counted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Lines with their number first, of uneven length.
+pub(crate) fn lines(numbers: Range<usize>) -> String {
+    numbers.map(|number| format!("{number:07} a line that has {}\n", "x".repeat(number % 90))).collect()
+}
+
+/// No line is longer.
+pub(crate) const LONGEST: &str = "200";
+
+/// Writes lines in uneven parts, so that the pipe often ends within a line, with pauses. A svlogd that is gone is not
+/// written to any more: what it left is told by what it lacks.
+pub(crate) fn write_unevenly(mut to: impl Write, numbers: Range<usize>, pause: Duration) {
+    for (round, part) in lines(numbers).as_bytes().chunks(3001).enumerate() {
+        match to.write_all(part) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
+            result => result.unwrap(),
+        }
+        if round % 3 == 0 {
+            thread::sleep(pause);
+        }
+    }
+}
+
+/// What is in a log directory.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    /// How often each line is there as it was written.
+    pub(crate) whole: BTreeMap<usize, usize>,
+    /// What is none of these lines.
+    pub(crate) torn: Vec<String>,
+    /// The most bytes at the beginning of a file that are in those before it, too.
+    pub(crate) most_twice: usize,
+}
+
+impl Count {
+    /// Counts the lines in a log directory, the oldest first.
+    pub(crate) fn of(dir: &Path) -> Self {
+        let mut count = Self::default();
+        for file in files(dir) {
+            let mut twice = 0;
+            for line in fs::read_to_string(file).unwrap().split_inclusive('\n') {
+                let number = line.get(..7).and_then(|number| number.parse().ok());
+                match number.filter(|&number| lines(number..number + 1) == line) {
+                    None => count.torn.push(line.to_owned()),
+                    Some(number) => {
+                        let times = count.whole.entry(number).or_default();
+                        *times += 1;
+                        twice += if *times > 1 { line.len() } else { 0 };
+                    }
+                }
+            }
+            count.most_twice = count.most_twice.max(twice);
+        }
+        count
+    }
+
+    /// Each of `total` lines is there.
+    pub(crate) fn assert_complete(&self, total: usize) {
+        let missing: Vec<_> = (0..total).filter(|number| !self.whole.contains_key(number)).collect();
+        assert!(missing.is_empty(), "{} of {total} lines are lost: {:?}", missing.len(), missing.first());
+    }
+
+    /// Each of `total` lines is there once, and nothing else.
+    pub(crate) fn assert_exact(&self, total: usize) {
+        self.assert_complete(total);
+        assert_eq!(self.torn, [""; 0]);
+        let twice = self.whole.iter().find(|(_, times)| **times > 1);
+        assert_eq!(twice, None, "a line is there twice");
+        assert_eq!(self.whole.len(), total);
+    }
+}
+
+/// The old files and `current`, the oldest first.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name == "current" || name.starts_with('@')
+    });
+    // `@…` sorts before `current`.
+    files.sort();
+    files
+}
+
+/// The bytes in the old files and in `current`.
+pub(crate) fn size(dir: &Path) -> u64 {
+    // One may be renamed meanwhile.
+    files(dir).iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+}

@@ -1,0 +1,205 @@
+//! svlogd under fire: every numbered line is accounted for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::unistd::pipe2;
+use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually};
+
+use crate::numbered::{Count, LONGEST, files, lines, size, write_unevenly};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(killed_over_and_over_it_loses_no_line).patient(),
+    case!(killed_amid_lines_of_any_form_it_loses_none).patient(),
+    case!(two_on_one_pipe_lose_no_line).patient(),
+    case!(disk_filled_and_freed_loses_no_line).root().patient(),
+    case!(killed_on_a_full_disk_it_loses_no_line).root().patient(),
+    case!(failing_processor_loses_no_line).patient(),
+];
+
+/// A pipe holds 64 KiB, and a look takes half of it.
+const LOOK: usize = 32 << 10;
+
+/// Starts svlogd and kills it, each time sooner or later, while lines are written to it; then lets it finish.
+fn kill_over_and_over(sandbox: &Sandbox, args: &[&str], total: usize, kills: u64) {
+    let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let start = || {
+        let mut command = sandbox.command("svlogd");
+        command.args(["-l", LONGEST]).args(args).arg("log");
+        sandbox.start(command.stdin(Stdio::from(output.try_clone().unwrap())))
+    };
+    let pause = Duration::from_millis(3);
+    let writer = thread::spawn(move || write_unevenly(File::from(input), 0..total, pause));
+    for round in 0..kills {
+        let mut svlogd = start();
+        // At any moment, not after any: this is no wait for something.
+        thread::sleep(Duration::from_micros(1000 + (round * 7919) % 9000));
+        svlogd.signal(Signal::SIGKILL);
+        svlogd.wait();
+    }
+    let mut svlogd = start();
+    assert_eq!(svlogd.wait().code, Some(0));
+    writer.join().unwrap();
+}
+
+/// The guarantee: each line is there; the lines of one look at most are there twice, at the beginning of the file that
+/// follows the one that a killed svlogd left, of which the last may be cut.
+fn killed_over_and_over_it_loses_no_line(subject: &Subject) {
+    const TOTAL: usize = 60_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns50000\n");
+    kill_over_and_over(&sandbox, &[], TOTAL, 200);
+    let count = Count::of(&dir);
+    count.assert_complete(TOTAL);
+    assert!(count.most_twice <= LOOK, "{} bytes are there twice", count.most_twice);
+    assert!(count.torn.iter().all(|line| !line.ends_with('\n')), "{:?}", count.torn);
+}
+
+/// Stamped, changed and filtered, in one directory, it is still there.
+fn killed_amid_lines_of_any_form_it_loses_none(subject: &Subject) {
+    const TOTAL: usize = 20_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns50000\npprefix \ndrop ^[0-9]{6}3 \n");
+    kill_over_and_over(&sandbox, &["-tt", "-R", "x"], TOTAL, 60);
+    let written: String = files(&dir).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut whole = vec![false; TOTAL];
+    for line in written.lines() {
+        let Some(text) = line.split_once(" prefix ").map(|(_, text)| text) else { continue };
+        let Some(number) = text.get(..7).and_then(|number| number.parse::<usize>().ok()) else { continue };
+        if format!("{text}\n") == lines(number..number + 1).replace('x', "_") {
+            whole[number] = true;
+        }
+    }
+    let wrong = (0..TOTAL).find(|&number| whole[number] == (number % 10 == 3));
+    assert_eq!(wrong, None);
+}
+
+/// Each of them may write what the other does, and lines may be torn between them as ever, but what was got is written.
+fn two_on_one_pipe_lose_no_line(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dirs = ["one", "two"].map(|name| sandbox.mkdir(name));
+    let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let mut loggers = ["one", "two"].map(|name| {
+        let mut command = sandbox.command("svlogd");
+        sandbox.write(format!("{name}/config"), "n0\n");
+        sandbox.start(command.arg(name).stdin(Stdio::from(output.try_clone().unwrap())))
+    });
+    drop(output);
+    let mut input = File::from(input);
+    // Whole lines at a time: what is read at once ends with one.
+    for number in 0..5000 {
+        input.write_all(lines(number..number + 1).as_bytes()).unwrap();
+    }
+    drop(input);
+    for logger in &mut loggers {
+        assert_eq!(logger.wait().code, Some(0));
+    }
+    let written: String =
+        dirs.iter().flat_map(|dir| files(dir)).map(|file| fs::read_to_string(file).unwrap()).collect();
+    let missing = (0..5000).find(|number| !written.contains(&format!("{number:07} a line")));
+    assert_eq!(missing, None);
+}
+
+/// A svlogd on a disk that is full more often than not, under load.
+struct FullDisk<'a> {
+    disk: Disk,
+    dir: PathBuf,
+    sandbox: &'a Sandbox,
+    output: OwnedFd,
+}
+
+impl<'a> FullDisk<'a> {
+    fn new(sandbox: &'a Sandbox, total: usize) -> (Self, thread::JoinHandle<()>) {
+        let disk = Disk::new(sandbox, "disk", 4096);
+        let dir = sandbox.mkdir("disk/log");
+        sandbox.write("disk/log/config", "n0\ns50000\n");
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let pause = Duration::from_millis(3);
+        let writer = thread::spawn(move || write_unevenly(File::from(input), 0..total, pause));
+        (Self { disk, dir, sandbox, output }, writer)
+    }
+
+    fn start(&self) -> Running {
+        let mut command = self.sandbox.command("svlogd");
+        let stdin = Stdio::from(self.output.try_clone().unwrap());
+        self.sandbox.start(command.args(["-l", LONGEST, "disk/log"]).stdin(stdin))
+    }
+
+    /// Fills the disk until svlogd has said that it pauses once more, and frees it until it has gone on.
+    fn fill_and_free(&self, svlogd: &Running, writer: &thread::JoinHandle<()>) {
+        let pauses = || svlogd.stderr().matches("pausing: ").count();
+        let before = pauses();
+        self.disk.fill();
+        eventually("it pauses", || (pauses() > before || writer.is_finished()).then_some(()));
+        let full = size(&self.dir);
+        self.disk.free();
+        // Filled again before it has noticed, the pause would be the same one.
+        eventually("it goes on", || (size(&self.dir) > full || writer.is_finished()).then_some(()));
+    }
+}
+
+/// Said once each time, whatever is tried meanwhile; every line is there once, and whole.
+fn disk_filled_and_freed_loses_no_line(subject: &Subject) {
+    const TOTAL: usize = 20_000;
+    const ROUNDS: usize = 8;
+    let sandbox = Sandbox::new(subject);
+    let (full, writer) = FullDisk::new(&sandbox, TOTAL);
+    let mut svlogd = full.start();
+    for _ in 0..ROUNDS {
+        full.fill_and_free(&svlogd, &writer);
+    }
+    writer.join().unwrap();
+    let FullDisk { disk: _disk, dir, output, .. } = full;
+    drop(output);
+    let end = svlogd.wait();
+    assert_eq!(end.code, Some(0));
+    let said: Vec<_> = end.stderr.lines().collect();
+    assert!((1..=ROUNDS).contains(&said.len()), "{said:?}");
+    assert!(said.iter().all(|line| line.starts_with("svlogd: pausing: ")), "{said:?}");
+    Count::of(&dir).assert_exact(TOTAL);
+}
+
+/// What it held back is still in the pipe.
+fn killed_on_a_full_disk_it_loses_no_line(subject: &Subject) {
+    const TOTAL: usize = 20_000;
+    let sandbox = Sandbox::new(subject);
+    let (full, writer) = FullDisk::new(&sandbox, TOTAL);
+    for _ in 0..4 {
+        let mut svlogd = full.start();
+        full.disk.fill();
+        let pauses = || svlogd.stderr().contains("pausing: ");
+        eventually("it pauses", || (pauses() || writer.is_finished()).then_some(()));
+        svlogd.signal(Signal::SIGKILL);
+        svlogd.wait();
+        full.disk.free();
+    }
+    let mut svlogd = full.start();
+    assert_eq!(svlogd.wait().code, Some(0));
+    writer.join().unwrap();
+    let count = Count::of(&full.dir);
+    count.assert_complete(TOTAL);
+    assert!(count.most_twice <= LOOK && count.torn.iter().all(|line| !line.ends_with('\n')), "{count:?}");
+}
+
+/// Every second try fails.
+fn failing_processor_loses_no_line(subject: &Subject) {
+    const TOTAL: usize = 2_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    let processor = "!echo x >>../tries; [ $(($(wc -l <../tries) % 2)) = 0 ] || exit 1; cat";
+    sandbox.write("log/config", format!("n0\ns20000\n{processor}\n"));
+    let input = sandbox.write("input", lines(0..TOTAL));
+    let mut command = sandbox.command("svlogd");
+    command.args(["-l", LONGEST, "log"]).stdin(File::open(input).unwrap());
+    assert_eq!(sandbox.finish(&mut command).code, Some(0));
+    Count::of(&dir).assert_exact(TOTAL);
+}
