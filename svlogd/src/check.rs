@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use svlib::diag::{Message, one_line};
+use svlib::error::{errno, reason};
 
 use crate::config_file;
 use crate::directory::Directory;
@@ -31,7 +32,7 @@ pub fn run(directories: &[OsString], report: &Report) -> ExitCode {
             Ok(lines) => {
                 found |= !lines.is_empty();
                 if let Err(error) = io::stdout().write_all(&lines) {
-                    report.fatal(&("unable to write to standard output: ", &error.to_string()));
+                    report.fatal(&("unable to write to standard output: ", reason(errno(&error))));
                     return ExitCode::from(FAILED);
                 }
             }

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use regex::bytes::Regex;
 use svlib::diag::one_line;
+use svlib::error::{errno, reason};
 
 use crate::clean::{self, Clean};
 use crate::config_file;
@@ -120,7 +121,12 @@ fn explainer(name: &OsStr, report: &Report) -> Option<Explainer> {
 
 /// `None` after a message.
 fn explain_input(explainer: &Explainer, mut splitter: Splitter, report: &Report) -> Option<()> {
-    let failed = |what: &str, error: io::Error| report.fatal(&(what, ": ", &error.to_string()));
+    let failed = |what: &str, error: io::Error| {
+        // Who reads no further has seen enough.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            report.fatal(&(what, ": ", reason(errno(&error))));
+        }
+    };
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut buffer = Vec::new();
     loop {

@@ -116,6 +116,12 @@ fn check_of_what_cannot_be_read(subject: &Subject) {
     );
     let output = sandbox.run("svlogd", &["--explain", "absent"]);
     assert_eq!((output.code, output.stdout.as_str()), (Some(111), ""));
+    let full = "svlogd: fatal: unable to write to standard output: No space left on device\n";
+    for (output_to, told) in [(">/dev/full", full), ("| :", "")] {
+        let script = format!("yes | head -n 100000 | svlogd --explain empty {output_to}");
+        sandbox.mkdir("empty");
+        assert_eq!(sandbox.run("sh", &["-c", &script]).stderr, told, "{output_to}");
+    }
 }
 
 fn explain_names_the_rule(subject: &Subject) {
