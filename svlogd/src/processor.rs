@@ -7,15 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::stat::fchmod;
-use nix::unistd::{Pid, fsync};
+use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::log_name::{LogName, Packing, Stage};
 use svlib::sys::process::Spawn;
 use svlib::sys::signal::{self, Signal};
 
+use crate::current::{Failure, failed};
 use crate::directory::Directory;
+use crate::helper::unless_gone;
 use crate::report::{InDirectory, Report};
+use crate::seal;
 
 /// With so many files waiting, the one that is being processed among them, `current` is not rotated any more: once it is
 /// full, the writer waits for the processor.
@@ -29,13 +31,21 @@ const FAILED: &str = "processor failed, restart: ";
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// A processor that is running.
+/// A processor that is running, or what follows it.
 pub struct Running {
     pid: Pid,
     file: LogName,
-    /// When it is killed, on the monotonic clock.
-    until: Option<Duration>,
-    killed: bool,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The command runs until it is killed, at this time on the monotonic clock.
+    Process { until: Option<Duration> },
+    /// It has been killed.
+    Die,
+    /// A helper brings its output to the disk: the input goes then.
+    Sync,
 }
 
 impl Running {
@@ -55,9 +65,6 @@ pub struct Processor {
     failures: u32,
     retry_at: Option<Duration>,
 }
-
-/// A step that failed, in words, and the system's reason.
-type Failure = (&'static str, Errno);
 
 impl Processor {
     /// A processor with a shell command, of which one may be `running` since before the config was read again.
@@ -102,7 +109,8 @@ impl Processor {
     /// When to try again after a failure, or to kill what runs for too long, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
         match &self.running {
-            Some(running) => running.until,
+            Some(Running { step: Step::Process { until }, .. }) => *until,
+            Some(_) => None,
             None => self.retry_at.filter(|_| self.waiting > 0),
         }
     }
@@ -121,10 +129,11 @@ impl Processor {
     /// Starts the processor on the oldest file that waits, or kills it, if it is time for that.
     pub fn tend(&mut self, directory: &Directory, now: Duration, report: &Report) {
         if let Some(running) = &mut self.running
-            && running.until.take_if(|until| *until <= now).is_some()
+            && let Step::Process { until: Some(until) } = running.step
+            && until <= now
         {
             report.warning(&("processor takes too long, restart: ", directory.name()));
-            running.killed = true;
+            running.step = Step::Die;
             // It leads a process group, and has not been waited for: no other has its number.
             let _ = signal::send(Pid::from_raw(-running.pid.as_raw()), Signal::SIGKILL);
         }
@@ -136,11 +145,12 @@ impl Processor {
         match start_oldest(command, self.timeout.is_some(), directory, report) {
             Ok((started, waiting)) => {
                 let until = self.timeout.and_then(|timeout| now.checked_add(timeout));
-                self.running = started.map(|(pid, file)| Running { pid, file, until, killed: false });
+                self.running =
+                    started.map(|(pid, file)| Running { pid, file, step: Step::Process { until } });
                 self.waiting = waiting;
                 self.retry_at = None;
             }
-            Err((what, errno)) => {
+            Err(Failure { what, errno }) => {
                 report.failure(what, &directory.name(), errno);
                 report.warning(&(FAILED, directory.name()));
                 self.fail(now);
@@ -148,9 +158,9 @@ impl Processor {
         }
     }
 
-    /// Whether it is this process.
+    /// Whether this process is the command.
     pub fn is_running(&self, pid: Pid) -> bool {
-        self.running.as_ref().is_some_and(|running| running.is(pid))
+        self.running.as_ref().is_some_and(|running| running.is(pid) && running.step != Step::Sync)
     }
 
     /// Takes note that a child has ended. `false` if it was not this processor.
@@ -162,23 +172,29 @@ impl Processor {
         now: Duration,
         report: &Report,
     ) -> bool {
-        let Some(running) = self.running.take_if(|running| running.is(pid)) else { return false };
-        let saved = if status.success() { save(running.file, directory, report) } else { Err(None) };
-        match saved {
-            Ok(()) => {
-                self.waiting = self.waiting.saturating_sub(1);
-                self.failures = 0;
-            }
-            Err(failure) => {
-                if let Some((what, errno)) = failure {
-                    report.failure(what, &directory.name(), errno);
+        let Some(Running { file, step, .. }) = self.running.take_if(|running| running.is(pid)) else {
+            return false;
+        };
+        let mut succeeded = status.success();
+        if succeeded && step != Step::Sync {
+            let output = file.at(Stage::Temporary);
+            match seal::start_sync(output, directory, report) {
+                Ok(pid) => {
+                    self.running = Some(Running { pid, file, step: Step::Sync });
+                    return true;
                 }
-                if !running.killed {
-                    report.warning(&(FAILED, directory.name()));
-                }
-                remove_output(running.file, directory);
-                self.fail(now);
+                Err(_) => succeeded = said(seal::sync(output, directory), directory, report),
             }
+        }
+        if succeeded && said(save(file, directory, report), directory, report) {
+            self.waiting = self.waiting.saturating_sub(1);
+            self.failures = 0;
+        } else {
+            if step != Step::Die {
+                report.warning(&(FAILED, directory.name()));
+            }
+            remove_output(file, directory);
+            self.fail(now);
         }
         true
     }
@@ -194,6 +210,14 @@ impl Processor {
     }
 }
 
+/// Whether all went well; if not, a warning has told.
+fn said(result: Result<(), Failure>, directory: &Directory, report: &Report) -> bool {
+    if let Err(Failure { what, errno }) = result {
+        report.failure(what, &directory.name(), errno);
+    }
+    result.is_ok()
+}
+
 /// Starts `command` on the oldest file that waits, and counts these files.
 fn start_oldest(
     command: &[u8],
@@ -201,7 +225,7 @@ fn start_oldest(
     directory: &Directory,
     report: &Report,
 ) -> Result<(Option<(Pid, LogName)>, usize), Failure> {
-    let names = directory.old_files().map_err(|errno| ("unable to read directory, want processor", errno))?;
+    let names = directory.old_files().map_err(failed("unable to read directory, want processor"))?;
     let waiting = || names.iter().copied().filter(is_waiting);
     let Some(file) = waiting().min() else { return Ok((None, 0)) };
     report.info(&("processing: ", InDirectory(directory.name(), &file.to_string())));
@@ -220,20 +244,20 @@ fn is_waiting(name: &LogName) -> bool {
 
 /// runit's contract: the file on descriptor 0, its successor on 1, `state` on 4, `newstate` on 5.
 fn start(command: &[u8], new_session: bool, file: LogName, directory: &Directory) -> Result<Pid, Failure> {
-    let input = directory
-        .open_read(file.to_string())
-        .map_err(|errno| ("unable to open input for processor", errno))?;
+    let input =
+        directory.open_read(file.to_string()).map_err(failed("unable to open input for processor"))?;
     let output = directory
         .open_truncate(file.at(Stage::Temporary).to_string())
-        .map_err(|errno| ("unable to open output for processor", errno))?;
+        .map_err(failed("unable to open output for processor"))?;
     let state = match directory.open_read("state") {
         Err(Errno::ENOENT) => directory.open_truncate("state").and_then(|_| directory.open_read("state")),
         result => result,
     }
-    .map_err(|errno| ("unable to open state for processor", errno))?;
-    let newstate = directory
-        .open_truncate("newstate")
-        .map_err(|errno| ("unable to open newstate for processor", errno))?;
+    .map_err(failed("unable to open state for processor"))?;
+    // A processor whose svlogd was killed may still write to the one that is there.
+    let newstate = unless_gone(directory.unlink("newstate"))
+        .and_then(|_| directory.open_truncate("newstate"))
+        .map_err(failed("unable to open newstate for processor"))?;
     // The signals' descriptor, the directory and its lock are open, so that these four are above 5, and none of them
     // is overwritten before it is duplicated.
     let shell = Spawn::new("/bin/sh");
@@ -248,19 +272,13 @@ fn start(command: &[u8], new_session: bool, file: LogName, directory: &Directory
         .fd(4, state.as_fd())
         .fd(5, newstate.as_fd())
         .spawn()
-        .map_err(|error| ("unable to run processor", error.errno))
+        .map_err(|error| failed("unable to run processor")(error.errno))
 }
 
 /// Puts the output of a processor that succeeded in the place of its input.
-fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Option<Failure>> {
+fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Failure> {
     let [output, saved] = [Stage::Temporary, Stage::Saved].map(|stage| file.at(stage).to_string());
-    // The input goes: what replaces it must be on disk by then.
-    let synced = directory.open_read(&output).and_then(|fd| {
-        fsync(&fd)?;
-        fchmod(&fd, directory.permissions().old)
-    });
-    synced.map_err(|errno| Some(("unable to sync processed", errno)))?;
-    directory.rename(&output, &saved).map_err(|errno| Some(("unable to rename processed", errno)))?;
+    directory.rename(&output, &saved).map_err(failed("unable to rename processed"))?;
     if let Err(errno) = directory.unlink(file.to_string()) {
         report.failure("unable to unlink", &InDirectory(directory.name(), &file.to_string()), errno);
     }

@@ -67,8 +67,19 @@ impl Order {
     }
 }
 
+/// Starts a helper that brings a file to the disk, with the mode of an old one.
+///
+/// # Errors
+/// Why there is no child.
+pub fn start_sync(file: LogName, directory: &Directory, report: &Report) -> nix::Result<Pid> {
+    helper::start(helper::SEAL, directory, [Action::Sync.word().to_owned(), file.to_string()], report)
+}
+
 /// Brings a file to the disk, with the mode of an old one. One that is gone was deleted.
-fn sync(file: LogName, directory: &Directory) -> Result<(), Failure> {
+///
+/// # Errors
+/// What open(2), fsync(2) and fchmod(2) report.
+pub fn sync(file: LogName, directory: &Directory) -> Result<(), Failure> {
     let opened = unless_gone(directory.open_read(file.to_string()));
     let Some(fd) = opened.map_err(failed("unable to open logfile to be synced"))? else { return Ok(()) };
     fsync(&fd).map_err(failed("unable to fsync logfile"))?;

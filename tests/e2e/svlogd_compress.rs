@@ -220,6 +220,7 @@ fn packed_files_count_and_go(subject: &Subject) {
         // One after the other, so that each is compressed before it is too much.
         for round in 0..8 {
             logger.write(101);
+            logger.wait_until_written();
             let wanted = format!("file {round} of {limit:?} is compressed");
             logger.wait_for(&wanted, |names| !names.is_empty() && count(names, ".s.gz") == names.len());
         }
@@ -382,6 +383,7 @@ fn processor_comes_first(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut logger = Logger::new(&sandbox, "s2000\nn0\n!sed 's/^/processed /'\ncompress gzip\n");
     logger.write(1000);
+    logger.wait_until_written();
     logger.wait_for("all are compressed", |names| names.len() >= 9 && count(names, ".s.gz") == names.len());
     let text = eventually("the files hold still", || all(&logger.dir));
     let lines: Vec<_> = text.lines().map(|line| line.strip_prefix("processed ").unwrap_or(line)).collect();
