@@ -19,6 +19,7 @@ mod interrupt;
 mod logging;
 mod machine;
 mod memory;
+mod pause;
 mod restart;
 mod round_trip;
 mod settings;
@@ -38,9 +39,10 @@ use crate::settings::Settings;
 /// A set of figures that are measured together.
 type Module = (&'static str, fn(&Settings, &[Contender]) -> Vec<Figure>);
 
-const MODULES: [Module; 7] = [
+const MODULES: [Module; 8] = [
     ("memory", memory::measure),
     ("throughput", throughput::measure),
+    ("pause", pause::measure),
     ("sv", round_trip::measure),
     ("restart", restart::measure),
     ("boot", boot::measure),
