@@ -1,6 +1,7 @@
 //! svlogd: lines forwarded to syslog servers that come and go, do not read, or are not there.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -9,13 +10,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use svkit_tests::{Case, Running, Sandbox, Subject, case, eventually};
+use svkit_tests::{Case, Running, Sandbox, Subject, case, eventually, is_running, write_script};
 
 pub(crate) const CASES: &[Case] = &[
     case!(datagrams_over_udp),
     case!(octet_counting_over_tcp),
     case!(over_ipv6).ipv6(),
     case!(host_name_is_looked_up),
+    case!(all_addresses_of_a_name_are_tried),
+    case!(hanging_lookup_is_ended),
     case!(unix_sockets_of_both_kinds),
     case!(server_that_breaks_off_mid_stream_gets_all_lines),
     case!(absent_server_holds_nothing_up_and_drops_are_counted),
@@ -127,6 +130,42 @@ fn host_name_is_looked_up(subject: &Subject) {
     drop(input);
     assert_eq!(svlogd.wait().code, Some(0));
     assert!(current(&sandbox).ends_with("1 lines not forwarded to syslog+tcp://nobody.invalid:514\n"));
+}
+
+/// A svlogd that finds another getent, which does what `script` says.
+fn start_with_getent(sandbox: &Sandbox, script: &str, address: &str) -> Running {
+    sandbox.mkdir("names");
+    write_script(&sandbox.join("names/getent"), script);
+    sandbox.mkdir("log");
+    sandbox.write("log/config", format!("forward {address} local0.notice web\n"));
+    let mut path = sandbox.join("names").into_os_string();
+    path.push(":");
+    path.push(env::var_os("PATH").unwrap_or_default());
+    sandbox.start(sandbox.command("svlogd").arg("log").env("PATH", path).stdin(Stdio::piped()))
+}
+
+fn all_addresses_of_a_name_are_tried(subject: &Subject) {
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sandbox = Sandbox::new(subject);
+    let script = "test \"$*\" = 'ahosts loghost' && printf '127.0.0.%s STREAM\\n' 1 1 2";
+    let mut svlogd = start_with_getent(&sandbox, script, &format!("syslog+tcp://loghost:{port}"));
+    svlogd.stdin().write_all(b"one\n").unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    assert_eq!(counted(&read_all(stream)), ["one"]);
+    assert_eq!(svlogd.wait().stderr, "");
+}
+
+fn hanging_lookup_is_ended(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let pid_file = sandbox.join("pid");
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid_file.display());
+    let mut svlogd = start_with_getent(&sandbox, &script, "syslog+udp://loghost");
+    svlogd.stdin().write_all(b"one\n").unwrap();
+    let pid = eventually("getent runs", || fs::read_to_string(&pid_file).ok()?.trim().parse().ok());
+    assert_eq!(svlogd.wait().code, Some(0));
+    eventually("getent is gone", || (!is_running(pid)).then_some(()));
+    assert_eq!(current(&sandbox), "one\n1 lines not forwarded to syslog+udp://loghost:514\n");
 }
 
 fn unix_sockets_of_both_kinds(subject: &Subject) {
