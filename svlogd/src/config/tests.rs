@@ -260,6 +260,7 @@ fn settings_of_ours_that_are_wrong_are_ignored() {
         ("forward syslog+tcp://[::1", 22, "[::1", "host name"),
         ("forward syslog+tcp://[x]:1", 22, "[x]:1", "host name"),
         ("forward syslog+tcp://-h", 22, "-h", "host name"),
+        ("forward syslog+tcp://10.0.0.256", 22, "10.0.0.256", "host name"),
         ("forward syslog+tcp://h:65536", 22, "h:65536", "a port"),
         ("forward syslog+tcp://h:0", 22, "h:0", "a port"),
         ("forward syslog+tcp://[::1]514", 22, "[::1]514", "a port"),

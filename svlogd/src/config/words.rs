@@ -3,7 +3,7 @@
 //! None of the words begins with a letter of runit's, so runit skips these lines.
 
 use std::ffi::OsStr;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -35,6 +35,9 @@ pub const WORDS: [&str; 15] = [
 
 /// The port of a syslog server, taken when a `forward` line has none.
 const SYSLOG_PORT: u16 = 514;
+
+/// What the address of a UNIX socket has room for (unix(7)).
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// What is wrong with a line, and where in it.
 pub type Wrong<'a> = (Problem, &'a [u8]);
@@ -280,10 +283,10 @@ fn time_of_day(word: &[u8]) -> Option<(u8, u8)> {
 /// `syslog+udp://HOST[:PORT]`, `syslog+tcp://HOST[:PORT]` or `syslog+unix:///PATH`
 fn transport(word: &[u8]) -> Result<Transport, Wrong<'_>> {
     if let Some(path) = word.strip_prefix(b"syslog+unix://") {
-        return if path.starts_with(b"/") && !path.contains(&0) {
+        return if path.starts_with(b"/") && !path.contains(&0) && path.len() <= LONGEST_SOCKET_PATH {
             Ok(Transport::Unix(OsStr::from_bytes(path).into()))
         } else {
-            Err((Problem::Expected("the absolute path of a socket"), path))
+            Err((Problem::Expected("the absolute path of a socket, up to 107 bytes"), path))
         };
     }
     if let Some(address) = word.strip_prefix(b"syslog+udp://") {
@@ -310,7 +313,8 @@ fn server(address: &[u8]) -> Result<Server, Wrong<'_>> {
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             // A name that begins with a hyphen would be an option of what looks it up.
             let is_host = host.starts_with(|first: char| first != '-') && host.bytes().all(is_name);
-            if host.len() > 253 || !is_host {
+            let is_number = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            if host.len() > 253 || !is_host || is_number && host.parse::<Ipv4Addr>().is_err() {
                 return Err(wrong_host);
             }
             (host, port)

@@ -21,6 +21,9 @@ use crate::service;
 /// How long to wait for the server when no more lines will come.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often is then looked whether what was sent has arrived: nothing else tells.
+const END_PACE: Duration = Duration::from_millis(50);
+
 /// One server.
 pub struct Forwarder {
     setting: Forward,
@@ -33,6 +36,8 @@ pub struct Forwarder {
     losses: Losses,
     /// No more lines will come, and what is queued is given up then.
     end_at: Option<Duration>,
+    /// When the end is approached, what has arrived is looked for then.
+    look_at: Duration,
 }
 
 impl Forwarder {
@@ -54,6 +59,7 @@ impl Forwarder {
             broken: None,
             losses: Losses::default(),
             end_at: None,
+            look_at: Duration::ZERO,
         }
     }
 
@@ -102,6 +108,10 @@ impl Forwarder {
         if self.queue.forget_at().is_some_and(|time| time <= now) {
             self.forget(now);
         }
+        if self.end_at.is_some() {
+            self.note_arrival();
+            self.look_at = now.saturating_add(END_PACE);
+        }
         if is_late {
             self.give_up(now, report);
         }
@@ -115,8 +125,9 @@ impl Forwarder {
     /// The time on the monotonic clock at which there is something to [`tend`](Self::tend) to.
     pub fn deadline(&self) -> Option<Duration> {
         let link = self.link.deadline(!self.queue.is_sent());
-        let end = self.end_at.filter(|_| !self.queue.is_sent());
-        [link, self.queue.forget_at(), end].into_iter().flatten().min()
+        let end = self.end_at.filter(|_| !self.queue.has_arrived());
+        let look = end.map(|end_at| if self.queue.is_sent() { self.look_at } else { end_at });
+        [link, self.queue.forget_at(), end, look].into_iter().flatten().min()
     }
 
     /// When losses are to be told of.
@@ -146,9 +157,9 @@ impl Forwarder {
         }
     }
 
-    /// Whether no more lines will come, none waits, and all losses were told of.
+    /// Whether no more lines will come, all have arrived, and all losses were told of.
     pub fn is_finished(&self) -> bool {
-        self.end_at.is_some() && self.queue.is_sent() && self.losses.due().is_none()
+        self.end_at.is_some() && self.queue.has_arrived() && self.losses.due().is_none()
     }
 
     /// How many lines are lost, and were not told of, if it is given up now.
@@ -157,11 +168,12 @@ impl Forwarder {
         self.losses.take(Duration::MAX).unwrap_or_default()
     }
 
-    /// Gives up what waits, which counts as lost.
+    /// Gives up what has not arrived, which counts as lost.
     fn give_up(&mut self, now: Duration, report: &Report) {
-        let waiting = self.queue.clear();
+        self.note_arrival();
+        let lines = self.queue.clear();
         self.wire = Wire::None;
-        self.lose(waiting as u64, now, report);
+        self.lose(lines as u64, now, report);
         self.losses.hurry();
     }
 

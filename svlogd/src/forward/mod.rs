@@ -8,7 +8,7 @@
 //!   When the connection breaks, all that is in the queue is sent again, each line from its beginning.
 //! - Over UDP, and over UNIX datagram sockets once the server's kernel has them, lines may be lost. What is known to be
 //!   lost is counted.
-//! - A svlogd that ends waits up to two seconds for what is queued. A killed one loses the queue, not the local log.
+//! - A svlogd that ends waits up to two seconds until what is queued has arrived. A killed one loses the queue, not the local log.
 //!
 //! A [`forwarder`] has one server. [`link`], [`losses`] and [`queue`] are pure; [`wire`] has the sockets.
 
@@ -100,7 +100,7 @@ impl Forwarders {
         self.0.iter_mut().for_each(Forwarder::end);
     }
 
-    /// Whether no more lines will come, none waits, and all losses were told of.
+    /// Whether no more lines will come, all have arrived, and all losses were told of.
     pub fn is_finished(&self) -> bool {
         self.0.iter().all(Forwarder::is_finished)
     }

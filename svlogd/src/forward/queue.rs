@@ -152,11 +152,19 @@ impl Queue {
         (self.sent, self.partial, self.position, self.arrived) = (0, 0, 0, 0);
     }
 
-    /// Removes everything; returns how many frames wait and were not read by any server.
+    /// Whether everything was sent and has arrived.
+    pub fn has_arrived(&self) -> bool {
+        self.is_sent() && self.frames.back().is_none_or(|last| last.end <= self.arrived)
+    }
+
+    /// Removes everything; returns how many frames have not arrived, and were not read by another server before.
     pub fn clear(&mut self) -> usize {
-        let unread = self.frames.range(self.sent..).filter(|frame| frame.repeats == 0).count();
+        let Self { sent, arrived, .. } = *self;
+        let has_arrived =
+            |(at, frame): (usize, &Frame)| at < sent && frame.end <= arrived || frame.repeats > 0;
+        let count = self.frames.iter().enumerate().filter(|&frame| !has_arrived(frame)).count();
         *self = Self::default();
-        unread
+        count
     }
 
     fn forget_if(&mut self, is_old: impl Fn(&Frame) -> bool) -> bool {
@@ -240,6 +248,20 @@ mod tests {
         queue.note_arrival(4);
         queue.rewind(false);
         assert_eq!((queue.waiting(), queue.clear(), queue.waiting()), (4, 3, 0));
+    }
+
+    #[test]
+    fn what_was_sent_has_not_arrived() {
+        let mut queue = Queue::default();
+        assert!(queue.has_arrived());
+        for text in ["one", "two", "three"] {
+            queue.push(text.into());
+        }
+        queue.advance(11, NOW);
+        queue.note_arrival(6);
+        assert!(queue.is_sent() && !queue.has_arrived());
+        queue.note_arrival(5);
+        assert_eq!(queue.clear(), 1);
     }
 
     #[test]
