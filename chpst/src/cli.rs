@@ -35,7 +35,7 @@ pub fn command() -> Command {
             text('e', "envdir", "dir").help("Set and unset environment variables by the files in dir"),
             text('/', "root", "root").help("Change the root directory to root"),
             text('C', "directory", "pwd").help("Change the working directory to pwd, inside the new root"),
-            text('n', "nice", "inc").help("Add inc to the nice value"),
+            text('n', "nice", "inc").action(ArgAction::Append).help("Add inc to the nice value"),
             text('l', "lock", "lock")
                 .action(ArgAction::Append)
                 .help("Hold a lock on the file lock; wait for it"),
@@ -138,10 +138,8 @@ fn chpst_changes(matches: &ArgMatches, usage: &Usage) -> Result<Changes, Failure
     let user =
         |id| value(matches, id).map(|text| UserSpec::parse(&text)).transpose().map_err(Failure::BadUser);
     let nested = if matches.get_flag("verbose") { Nested::Warn } else { Nested::Skip };
-    let locks = |id, wait| {
-        let paths = matches.get_many::<OsString>(id).unwrap_or_default();
-        paths.map(move |path| LockFile { path: path.into(), wait, optional: false })
-    };
+    let locks =
+        |id, wait| values(matches, id).map(move |path| LockFile { path: path.into(), wait, optional: false });
     let mut locks = locks("lock", true).chain(locks("try-lock", false));
     let (lock, second) = (locks.next(), locks.next());
     if second.is_some() {
@@ -153,9 +151,9 @@ fn chpst_changes(matches: &ArgMatches, usage: &Usage) -> Result<Changes, Failure
         environment: value(matches, "envdir").map(|path| EnvironmentDirectory { path: path.into(), nested }),
         root: value(matches, "root").map(Into::into),
         directory: value(matches, "directory").map(Into::into),
-        nice: value(matches, "nice")
-            .map(|inc| increment(&inc).ok_or_else(|| refuse(usage, "increment", 'n', &inc)))
-            .transpose()?,
+        nice: values(matches, "nice")
+            .map(|inc| increment(inc).ok_or_else(|| refuse(usage, "increment", 'n', inc)))
+            .try_fold(None, |_, inc| inc.map(Some))?,
         exported: user("export")?,
         identity: user("user")?,
         lock,
@@ -187,8 +185,13 @@ fn operands(names: &'static [&'static str]) -> Arg {
         .value_parser(value_parser!(OsString))
 }
 
-pub(crate) fn value(matches: &ArgMatches, id: &str) -> Option<OsString> {
+fn value(matches: &ArgMatches, id: &str) -> Option<OsString> {
     matches.get_one::<OsString>(id).cloned()
+}
+
+/// The values of an option that may come again.
+pub(crate) fn values<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = &'a OsStr> {
+    matches.get_many::<OsString>(id).unwrap_or_default().map(OsString::as_os_str)
 }
 
 /// An increment of the nice value: digits, after a minus or plus perhaps.

@@ -2,18 +2,20 @@
 
 use std::ffi::OsStr;
 
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches};
 use nix::sys::resource::Resource::{self, *};
 use svlib::cli::Usage;
 
 use crate::applet::Applet;
-use crate::cli::{refuse, text, unsigned, value};
+use crate::cli::{refuse, text, unsigned, values};
 use crate::failure::Failure;
 use crate::plan::SoftLimit;
 
-/// The options that `applet` has.
+/// The options that `applet` has. Each may come again: every value is looked at, as with runit.
 pub(crate) fn options(applet: Applet) -> impl Iterator<Item = Arg> {
-    table(applet).map(|option| text(option.letter, option.id, option.value).help(option.help))
+    table(applet).map(|option| {
+        text(option.letter, option.id, option.value).action(ArgAction::Append).help(option.help)
+    })
 }
 
 /// The limits that were given, in the order of the command line: `-m` and `-d` contradict each other, and the last counts.
@@ -22,13 +24,15 @@ pub(crate) fn given(
     applet: Applet,
     usage: &Usage,
 ) -> Result<Vec<(Resource, SoftLimit)>, Failure> {
-    let mut given: Vec<_> =
-        table(applet).filter_map(|option| Some((matches.index_of(option.id)?, option))).collect();
-    given.sort_by_key(|&(index, _)| index);
+    let mut given = Vec::new();
+    for option in table(applet) {
+        let indices = matches.indices_of(option.id).into_iter().flatten();
+        given.extend(indices.zip(values(matches, option.id)).map(|(index, text)| (index, option, text)));
+    }
+    given.sort_by_key(|&(index, ..)| index);
     let mut limits = Vec::new();
-    for (_, option) in given {
-        let text = value(matches, option.id).unwrap_or_default();
-        let limit = limit(applet, &text).ok_or_else(|| refuse(usage, "limit", option.letter, &text))?;
+    for (_, option, text) in given {
+        let limit = limit(applet, text).ok_or_else(|| refuse(usage, "limit", option.letter, text))?;
         limits.extend(option.resources.iter().map(|&resource| (resource, limit)));
     }
     Ok(limits)
@@ -81,4 +85,99 @@ fn table(applet: Applet) -> impl Iterator<Item = &'static LimitOption> {
     TABLE
         .iter()
         .filter(move |option| applet == Applet::Softlimit || !matches!(option.letter, 'a' | 'l' | 's'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+    use crate::plan::Step;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::process::ExitCode;
+
+    /// The resources behind a letter, as the man pages of chpst and softlimit list them.
+    fn resources(applet: Applet, letter: char) -> &'static [Resource] {
+        match letter {
+            'm' => &[RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK],
+            'd' => &[RLIMIT_DATA],
+            'o' => &[RLIMIT_NOFILE],
+            'p' => &[RLIMIT_NPROC],
+            'f' => &[RLIMIT_FSIZE],
+            'c' => &[RLIMIT_CORE],
+            't' => &[RLIMIT_CPU],
+            'r' => &[RLIMIT_RSS],
+            'a' if applet == Applet::Softlimit => &[RLIMIT_AS],
+            's' if applet == Applet::Softlimit => &[RLIMIT_STACK],
+            'l' if applet == Applet::Softlimit => &[RLIMIT_MEMLOCK],
+            _ => panic!("no limit of {applet:?}: {letter}"),
+        }
+    }
+
+    /// What the text asks for; `None` for what is no number of the system's.
+    fn meaning(applet: Applet, text: &str) -> Option<SoftLimit> {
+        if applet == Applet::Softlimit && text == "=" {
+            return Some(SoftLimit::Hard);
+        }
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u128 = is_number.then(|| text.parse().ok())??;
+        (number <= u128::from(u64::MAX)).then_some(SoftLimit::To(number as u64))
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        const ODD: [&str; 8] =
+            ["", "=", "-1", "+1", "1x", " 1", "18446744073709551615", "18446744073709551616"];
+        prop_oneof![
+            12 => any::<u64>().prop_map(|number| number.to_string()),
+            2 => "0{0,3}[0-9]{1,3}",
+            1 => select(&ODD[..]).prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// Each option sets its resources, later ones over earlier ones; one wrong number and nothing is done.
+        #[test]
+        fn any_command_line_agrees_with_the_model(
+            softlimit in any::<bool>(),
+            options in prop::collection::vec((any::<prop::sample::Index>(), texts(), any::<bool>()), 0..8),
+        ) {
+            let (applet, letters) =
+                if softlimit { (Applet::Softlimit, "madslropfct") } else { (Applet::Chpst, "mdropfct") };
+            let mut words = vec![OsString::from(applet.name())];
+            let mut expected = Some(BTreeMap::new());
+            for (letter, text, joined) in options {
+                let letter = char::from(*letter.get(letters.as_bytes()));
+                if joined && !text.is_empty() {
+                    words.push(format!("-{letter}{text}").into());
+                } else {
+                    words.extend([format!("-{letter}").into(), text.clone().into()]);
+                }
+                expected = expected.zip(meaning(applet, &text)).map(|(mut limits, limit)| {
+                    limits.extend(resources(applet, letter).iter().map(|&resource| (resource as u32, limit)));
+                    limits
+                });
+            }
+            words.push("true".into());
+            match (cli::request(words), expected) {
+                (Ok(request), Some(expected)) => {
+                    let set: Vec<_> = request
+                        .steps
+                        .into_iter()
+                        .map(|step| match step {
+                            Step::Limit(resource, limit) => (resource as u32, limit),
+                            other => panic!("not a limit: {other:?}"),
+                        })
+                        .collect();
+                    prop_assert_eq!(set.len(), expected.len(), "each once");
+                    prop_assert_eq!(set.into_iter().collect::<BTreeMap<_, _>>(), expected);
+                }
+                (Err(Failure::Answered(code)), None) => prop_assert_eq!(code, ExitCode::from(100)),
+                (found, expected) => prop_assert!(false, "{:?} is not {:?}", found.map(|request| request.steps), expected),
+            }
+        }
+    }
 }

@@ -93,6 +93,8 @@ fn limits_must_be_numbers(subject: &Subject) {
             assert_eq!((output.code, output.stdout.as_str()), (Some(100), ""), "{option} {value}");
         }
     }
+    let output = sandbox.run("chpst", &["-o", "x", "-o", "77", "-n", "x", "-n", "5", "echo", "started"]);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(100), ""), "each is looked at");
     for value in ["x", "5x", "--5", "+-5"] {
         let output = sandbox.run("chpst", &["-n", value, "echo", "started"]);
         assert_eq!((output.code, output.stdout.as_str()), (Some(100), ""), "-n {value}");
