@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(keeps_num_old_files),
     case!(num_zero_keeps_all),
     case!(one_file_goes_at_each_rotation),
+    case!(packed_files_of_the_operator_stay),
     case!(rotates_by_age),
     case!(alarm_rotates),
     case!(alarm_leaves_an_empty_current),
@@ -148,6 +149,23 @@ fn one_file_goes_at_each_rotation(subject: &Subject) {
     let rest: Vec<_> =
         files.iter().filter(|text| text.starts_with("old") || text.starts_with("line")).collect();
     assert_eq!(rest, ["old 2\n", "old 3\n", "old 4\n", "line number 1\n", "line number 2\n"]);
+}
+
+/// "If svlogd sees more that num old log files in log after log file rotation, it deletes the oldest one." svlogd(8): what
+/// the operator has packed is none of them. It is neither counted nor deleted.
+fn packed_files_of_the_operator_stay(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "s15\nn2\n");
+    for (n, suffix) in ["gz", "xz", "bz2", "zst", "gz"].into_iter().enumerate() {
+        sandbox.write(format!("log/@40000000000000000000000{n}.s.{suffix}"), format!("packed {n}\n"));
+    }
+    sandbox.write("log/@400000000000000000000009.s", "old\n");
+    let input: String = (1..=4).map(|n| format!("line number {n}\n")).collect();
+    quietly(&sandbox, &["-l", "5", "-b", "20", "log"], input);
+    let mut expected: Vec<_> = (0..5).map(|n| format!("packed {n}\n")).collect();
+    expected.extend(["line number 3\n".to_owned(), "line number 4\n".to_owned()]);
+    assert_eq!(contents(&dir), expected);
 }
 
 /// "ttimeout sets the maximum age of the current log file … If current is timeout seconds old, and is not empty, svlogd

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use svkit_tests::{Case, Disk, SLEEP, Sandbox, Subject, case, eventually, write_script};
 
 pub(crate) const CASES: &[Case] = &[
@@ -12,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(finish_that_cannot_be_started),
     case!(supervise_unwritable).root(),
     case!(supervise_with_odd_entries),
+    case!(lock_that_is_a_fifo),
     case!(status_that_cannot_be_published),
     case!(old_status_of_any_size),
     case!(read_only_file_system).root(),
@@ -128,6 +131,25 @@ fn supervise_with_odd_entries(subject: &Subject) {
         assert_eq!(output.code, Some(111), "{output:?}");
         assert!(output.stderr.starts_with(&format!("runsv {name}: fatal: ")), "{output:?}");
         assert!(output.stderr.contains(&format!("supervise/{entry}")), "{output:?}");
+        assert!(service.events().is_empty(), "nothing was started");
+    }
+}
+
+/// A fifo in the place of a lock file: nobody reads from it, and runsv does not wait for somebody to.
+fn lock_that_is_a_fifo(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    for lock in ["supervise/lock", "log/supervise/lock"] {
+        let name = if lock.starts_with("log") { "log" } else { "service" };
+        let service = sandbox.service(name).run("echo run >>events").log("exec cat").build();
+        sandbox.mkdir(service.join(lock).parent().unwrap());
+        mkfifo(&service.join(lock), Mode::S_IRWXU).unwrap();
+        let dir = format!("services/{name}");
+        let output = sandbox.run("runsv", &[&dir]);
+        assert_eq!(output.code, Some(111), "{output:?}");
+        assert!(
+            output.stderr.starts_with(&format!("runsv {dir}: fatal: unable to open {lock}: ")),
+            "{output:?}"
+        );
         assert!(service.events().is_empty(), "nothing was started");
     }
 }

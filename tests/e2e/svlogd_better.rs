@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(half_a_line_is_written_after_term),
     case!(killed_while_it_waits_it_loses_nothing),
     case!(full_disk_is_waited_out).root(),
+    case!(held_bytes_outlive_a_hangup_that_fails).root(),
     case!(failing_processor_is_retried_at_a_pace),
     case!(logging_goes_on_while_a_processor_fails),
     case!(processor_killed_by_a_signal_has_failed),
@@ -172,6 +173,36 @@ fn full_disk_is_waited_out(subject: &Subject) {
         lines.iter().all(|line| line.contains("disk/log") && line.contains("No space left")),
         "{lines:?}"
     );
+}
+
+/// What a full disk held back is not forgotten when HUP cannot open the directory again, and written when it can.
+fn held_bytes_outlive_a_hangup_that_fails(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 512);
+    let dir = sandbox.mkdir("disk/log");
+    // With one directory open, svlogd lives on.
+    sandbox.mkdir("spare");
+    let mut logger = Logger::new(&sandbox, &["disk/log", "spare"]);
+    let expected: String =
+        (0..200).map(|line| format!("line {line:03} of a log that has no room\n")).collect();
+    logger.write("first\n");
+    eventually("the first line", || (current(&dir) == "first\n").then_some(()));
+    disk.fill();
+    logger.write(&expected);
+    eventually("it pauses", || logger.svlogd.stderr().contains("svlogd: pausing: ").then_some(()));
+
+    fs::rename(dir.join("current"), sandbox.join("disk/aside")).unwrap();
+    fs::create_dir(dir.join("current")).unwrap();
+    logger.svlogd.signal(Signal::SIGHUP);
+    eventually("it fails", || logger.svlogd.stderr().contains(": disk/log: Is a directory").then_some(()));
+    fs::remove_dir(dir.join("current")).unwrap();
+    fs::rename(sandbox.join("disk/aside"), dir.join("current")).unwrap();
+    disk.free();
+    logger.svlogd.signal(Signal::SIGHUP);
+    eventually("all is written", || (all(&dir) == format!("first\n{expected}")).then_some(()));
+    drop(logger.input);
+    assert_eq!(logger.svlogd.wait().code, Some(0));
+    assert_eq!(all(&sandbox.join("spare")), format!("first\n{expected}"));
 }
 
 fn failing(sandbox: &Sandbox) -> (Running, std::process::ChildStdin) {
