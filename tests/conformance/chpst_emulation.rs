@@ -47,7 +47,8 @@ fn setuidgid(subject: &Subject) {
     assert_eq!((output.code, output.stdout.as_str()), (Some(0), "65534\n65534\n65534\n"), "{output:?}");
 }
 
-/// Neither groups nor numbers.
+/// "it emulates the functionality of these programs from the daemontools package respectively" chpst(8): "setuidgid
+/// account child" setuidgid(8) of daemontools. Neither groups nor numbers.
 fn setuidgid_takes_an_account_only(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     for account in ["nobody:daemon", ":1:2", "nosuchuser", "65534"] {
@@ -74,7 +75,7 @@ fn envdir(subject: &Subject) {
     assert_eq!(applet(&sandbox, "envdir", &["nonexistent", "true"]).code, Some(111));
 }
 
-/// Where chpst skips a sub-directory, envdir fails, as daemontools' does.
+/// Where chpst skips a sub-directory, envdir fails, as daemontools' does. Not in the man page: runit 2.3.0 does so.
 fn envdir_fails_on_a_directory(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("env/sub");
@@ -187,7 +188,7 @@ fn softlimit_equals_is_the_hard_limit(subject: &Subject) {
     assert_eq!(sandbox.run("sh", &["-c", script]).stdout, "90\n");
 }
 
-/// Names with a `d` in front are the same programs.
+/// Names with a `d` in front are the same programs. Not in the man page: runit 2.3.0 takes them for the programs.
 fn a_leading_d_is_allowed(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = applet(&sandbox, "denvuidgid", &["nobody", "sh", "-c", "echo $UID"]);
@@ -196,14 +197,16 @@ fn a_leading_d_is_allowed(subject: &Subject) {
     assert_eq!((output.code, output.stdout.as_str()), (Some(0), "77\n"));
 }
 
-/// Any other name is chpst.
+/// "If chpst is called as envdir, envuidgid, pgrphack, setlock, setuidgid, or softlimit" chpst(8): any other name is
+/// chpst.
 fn directory_of_the_name_does_not_matter(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = applet(&sandbox, "envuidgidx", &["-U", "nobody", "sh", "-c", "echo $UID"]);
     assert_eq!((output.code, output.stdout.as_str()), (Some(0), "65534\n"));
 }
 
-/// A wrong call exits 100 and shows the usage of the program it was called as.
+/// "chpst exits 100 when called with wrong options." chpst(8): a wrong call exits 100 and shows the usage of the
+/// program it was called as.
 fn each_has_its_own_usage(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let wrong: [(&str, &[&str]); 14] = [
@@ -232,7 +235,8 @@ fn each_has_its_own_usage(subject: &Subject) {
     }
 }
 
-/// `setuidgid account child` has no options: what looks like one is the account.
+/// "it emulates the functionality of these programs from the daemontools package respectively" chpst(8): `setuidgid
+/// account child` has no options: what looks like one is the account.
 fn options_of_chpst_are_not_theirs(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = applet(&sandbox, "envuidgid", &["-v", "echo", "started"]);

@@ -79,14 +79,15 @@ fn numeric_identity(subject: &Subject) {
     is(&sandbox, &["-u", ":70001:70002:70003:7"], "70001", "70002", "7 70002 70003");
 }
 
-/// Up to 60 groups.
+/// Up to 60 groups. Not in the man page: runit 2.3.0 takes 60 and no more.
 fn sixty_groups(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let groups: Vec<String> = (101..161).map(|gid| gid.to_string()).collect();
     is(&sandbox, &["-u", &format!(":1:{}", groups.join(":"))], "1", "101", &groups.join(" "));
 }
 
-/// A uid alone says nothing of the gid.
+/// "the user and all group arguments are interpreted as uid and gids respectively" chpst(8): a uid alone says nothing
+/// of the gid.
 fn uid_without_gid_is_an_error(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     for spec in [":1", ":", ":a:b", ":1:2x", ":1x:2", ":1:2:x"] {
@@ -104,14 +105,15 @@ fn unknown_users_and_groups(subject: &Subject) {
     }
 }
 
-/// Without the colon a number is a name.
+/// "Set uid and gid to the user's uid and gid, as found in /etc/passwd." chpst(8): without the colon a number is a
+/// name.
 fn a_number_is_no_name(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     refused(&sandbox, &["-u", "65534"]);
     refused(&sandbox, &["-u", "nobody:1"]);
 }
 
-/// Nothing of the old identity is left to go back to.
+/// "All initial supplementary groups are removed." chpst(8): nothing of the old identity is left to go back to.
 fn identity_cannot_be_regained(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = sandbox.run("chpst", &["-u", "nobody", "grep", "-E", "^Cap(Prm|Eff):", "/proc/self/status"]);
@@ -153,7 +155,7 @@ fn env_user_numeric(subject: &Subject) {
     assert_eq!(variables(&sandbox, ":70001:70002"), "70001 70002\n");
 }
 
-/// Only the variables are set.
+/// "Set the environment variables $UID and $GID" chpst(8): only the variables are set.
 fn env_user_does_not_change_the_identity(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let own = sandbox.run("id", &[]).stdout;
@@ -167,7 +169,7 @@ fn env_user_unknown(subject: &Subject) {
     assert!(output.stderr.contains("nosuchuser"), "{output:?}");
 }
 
-/// `-U` and `-u` may name different users.
+/// "[-u user] [-U user]" chpst(8): `-U` and `-u` may name different users.
 fn both_users_at_once(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output =

@@ -62,14 +62,14 @@ fn memory_sets_four_limits(subject: &Subject) {
     assert_eq!(limit(&sandbox, &["-m", "536870912", "-d", "104857600"], "Max data size").0, "104857600");
 }
 
-/// The hard limit stays.
+/// The hard limit stays. Not in the man page: runit 2.3.0 sets the soft limit alone.
 fn only_the_soft_limit_is_set(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let before = limit(&sandbox, &[], "Max open files").1;
     assert_eq!(limit(&sandbox, &["-o", "77"], "Max open files"), ("77".to_owned(), before));
 }
 
-/// A limit above the hard one is lowered to it.
+/// A limit above the hard one is lowered to it. Not in the man page: runit 2.3.0 does so.
 fn limit_above_the_hard_one_is_lowered(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = "ulimit -Sn 50 && ulimit -Hn 90 && exec chpst -o 1000 sh -c 'ulimit -Sn; ulimit -Hn'";
@@ -77,7 +77,7 @@ fn limit_above_the_hard_one_is_lowered(subject: &Subject) {
     assert_eq!((output.code, output.stdout.as_str()), (Some(0), "90\n90\n"), "{output:?}");
 }
 
-/// A number too large for any limit is the hard limit.
+/// A number too large for any limit is the hard limit. Not in the man page: runit 2.3.0 does so.
 fn absurd_numbers_mean_no_limit(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let hard = limit(&sandbox, &[], "Max open files").1;
@@ -101,7 +101,8 @@ fn limits_must_be_numbers(subject: &Subject) {
     }
 }
 
-/// An option with an empty number must not bring chpst down.
+/// "chpst exits 100 when called with wrong options." chpst(8): an option with an empty number must not bring chpst
+/// down.
 fn empty_number_is_zero_or_wrong(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = sandbox.run("chpst", &["-m", "", "true"]);
@@ -169,7 +170,8 @@ fn lock_that_cannot_be_opened(subject: &Subject) {
     }
 }
 
-/// The lock is flock(2)'s, as everyone's in this family.
+/// "Open the file lock for writing, and obtain an exclusive lock on it." chpst(8): the lock is flock(2)'s, as
+/// everyone's in this family.
 fn lock_is_shared_with_flock(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _holder = holder(&sandbox, &["-l", "lock"]);

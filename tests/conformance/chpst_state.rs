@@ -65,7 +65,7 @@ fn envdir_removes_variables(subject: &Subject) {
     assert!(output.stdout.contains("STAYS=here\n"));
 }
 
-/// Names that start with a dot are no variables.
+/// Names that start with a dot are no variables. Not in the man page: runit 2.3.0 skips them.
 fn envdir_skips_dot_names(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("env");
@@ -73,7 +73,8 @@ fn envdir_skips_dot_names(subject: &Subject) {
     assert!(!sh(&sandbox, &["-e", "env"], "env").contains("hidden"));
 }
 
-/// A sub-directory is skipped, with `-v` not silently.
+/// "verbose. Print verbose messages to standard error." chpst(8): a sub-directory is skipped, with `-v` not silently.
+/// That it goes on is not in the man page: runit 2.3.0 does so.
 fn envdir_skips_directories(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("env/sub");
@@ -96,7 +97,7 @@ fn envdir_missing(subject: &Subject) {
     }
 }
 
-/// The program is looked up in the PATH that chpst was started with.
+/// The program is looked up in the PATH that chpst was started with. Not in the man page: runit 2.3.0 does so.
 fn envdir_does_not_change_the_search_path(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("programs");
@@ -109,7 +110,7 @@ fn envdir_does_not_change_the_search_path(subject: &Subject) {
     assert_eq!(output.stdout, format!("{}\nspecial\n", dir.display()));
 }
 
-/// A value need not be text.
+/// "adds the environment variable k with the value v" chpst(8): a value need not be text.
 fn envdir_takes_any_bytes(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("env");
@@ -225,7 +226,7 @@ fn standard_descriptors_are_closed(subject: &Subject) {
     }
 }
 
-/// A descriptor that was closed before is closed in the program.
+/// A descriptor that was closed before is closed in the program. Not in the man page: runit 2.3.0 does so.
 fn closed_descriptors_stay_closed(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let list = "for fd in 0 1 2; do [ ! -e /proc/$$/fd/$fd ] || echo $fd >>open; done; echo . >>open";
@@ -234,7 +235,7 @@ fn closed_descriptors_stay_closed(subject: &Subject) {
     assert_eq!(fs::read_to_string(sandbox.join("open")).unwrap(), ".\n");
 }
 
-/// The program gets the signal dispositions that chpst got.
+/// The program gets the signal dispositions that chpst got. Not in the man page: runit 2.3.0 does so.
 fn sigpipe_is_not_ignored(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let ignored = |output: &str| {
@@ -247,7 +248,7 @@ fn sigpipe_is_not_ignored(subject: &Subject) {
     assert!(ignored(&shown), "{shown}");
 }
 
-/// The environment directory is outside the new root.
+/// The environment directory is outside the new root. Not in the man page: runit 2.3.0 reads it first.
 fn environment_is_read_before_the_root_changes(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("env");
@@ -257,7 +258,7 @@ fn environment_is_read_before_the_root_changes(subject: &Subject) {
     assert!(output.stderr.starts_with("chpst: fatal: unable to run"), "{output:?}");
 }
 
-/// The lock file belongs to the new user.
+/// The lock file belongs to the new user. Not in the man page: runit 2.3.0 opens it after -u.
 fn lock_is_opened_after_the_drop(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("locks");
@@ -269,7 +270,7 @@ fn lock_is_opened_after_the_drop(subject: &Subject) {
     assert_eq!(output.stdout, "65534:600\n");
 }
 
-/// Of an option given twice the last counts.
+/// Of an option given twice the last counts. Not in the man page: runit 2.3.0 does so.
 fn later_options_win(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     assert_eq!(

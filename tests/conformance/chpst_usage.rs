@@ -65,7 +65,7 @@ fn options_end_at_the_program(subject: &Subject) {
     assert_eq!(sandbox.run("chpst", &["-", "x"]).code, Some(111), "a lone dash is an operand");
 }
 
-/// Options cluster, and values stick to them, as with getopt(3).
+/// "[-vVP012]" chpst(8): options cluster, and values stick to them, as with getopt(3).
 fn options_may_be_clustered(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = sandbox.run("chpst", &["-vPbname", "-o77", "sh", "-c", "echo $0; ulimit -n"]);
@@ -89,7 +89,7 @@ fn program_that_cannot_be_started(subject: &Subject) {
     }
 }
 
-/// Unlike a shell's, chpst's programs need their `#!`.
+/// Unlike a shell's, chpst's programs need their `#!`. Not in the man page: runit 2.3.0 does not run them.
 fn script_without_interpreter_line_is_not_run(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = sandbox.write("script", "echo started\n");
@@ -98,7 +98,7 @@ fn script_without_interpreter_line_is_not_run(subject: &Subject) {
     assert_eq!((output.code, output.stdout.as_str()), (Some(111), ""));
 }
 
-/// A program without a slash is looked for in `$PATH`.
+/// A program without a slash is looked for in `$PATH`. Not in the man page: runit 2.3.0 searches there.
 fn program_is_searched_in_path(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let first = sandbox.mkdir("first");
@@ -111,7 +111,7 @@ fn program_is_searched_in_path(subject: &Subject) {
     assert_eq!(output.stdout, format!("{}\n", second.join("special").display()), "{output:?}");
 }
 
-/// Arguments are bytes.
+/// "prog consists of one or more arguments." chpst(8): arguments are bytes.
 fn arguments_pass_unchanged(subject: &Subject) {
     use std::os::unix::ffi::OsStrExt;
     let sandbox = Sandbox::new(subject);

@@ -130,7 +130,7 @@ fn d_runs_finish(subject: &Subject) {
     service.wait_stat("down");
 }
 
-/// A service that outlives TERM shows that it got it.
+/// A service that outlives TERM shows that it got it. Not in the man page: runit 2.3.0 publishes it.
 fn d_on_a_deaf_service_shows_got_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(IGNORE_TERM).supervise();
@@ -143,7 +143,8 @@ fn d_on_a_deaf_service_shows_got_term(subject: &Subject) {
     eventually("killed", || (!is_running(pid)).then_some(()));
 }
 
-/// A service told down while `finish` runs is not restarted after it, and `finish` is left alone.
+/// "After it stops, do not restart service." runsv(8): a service told down while `finish` runs is not restarted after
+/// it, and `finish` is left alone.
 fn d_during_finish_stays_down(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let finish = "echo finish >>events; while [ ! -e go ]; do sleep 0.02; done; echo end >>events";
@@ -169,7 +170,8 @@ fn u_starts_and_restarts(subject: &Subject) {
     service.wait_restart(pid);
 }
 
-/// A `u` after a `d` that has not taken effect yet: the service will be restarted.
+/// "If the service stops, restart it." runsv(8): a `u` after a `d` that has not taken effect yet: the service will be
+/// restarted.
 fn u_takes_back_a_d(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(IGNORE_TERM).supervise();
@@ -242,7 +244,8 @@ fn signals_for_a_service_that_is_down_are_lost(subject: &Subject) {
     assert_eq!(service.wait_events(2), ["ready", "USR1"]);
 }
 
-/// Several characters in one write are several commands, in order.
+/// "just write one of the following characters to the named pipe" runsv(8): several characters in one write are several
+/// commands, in order.
 fn many_bytes_are_many_commands(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut builder = sandbox.service("web").run(SLEEP);
@@ -255,7 +258,8 @@ fn many_bytes_are_many_commands(subject: &Subject) {
     assert_eq!(service.wait_events(7), ["q", "i", "2", "1", "a", "h", "q"]);
 }
 
-/// A byte that is no command does nothing.
+/// "one of the following characters" runsv(8): a byte that is no command does nothing. What any other does is not in
+/// the man page: runit 2.3.0 ignores it.
 fn unknown_bytes_are_ignored(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(RECORD_SIGNALS).supervise();

@@ -75,7 +75,8 @@ fn x_closes_the_input_of_the_log_and_waits_for_it(subject: &Subject) {
     assert_eq!(service.log().stat(), "down");
 }
 
-/// End of file is all that tells the log service to go.
+/// "runsv closes the standard input of the log service, and waits for it to terminate" runsv(8): end of file is all
+/// that tells the log service to go.
 fn x_sends_the_log_no_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let log = "trap 'echo TERM >>../events' TERM; echo ready >>../events; cat; echo end of file >>../events";
@@ -87,7 +88,8 @@ fn x_sends_the_log_no_term(subject: &Subject) {
     assert_eq!(service.events(), ["ready", "end of file"]);
 }
 
-/// A service that exits on x has its `finish`, and runsv waits for that, too.
+/// "If ./run exits and ./finish exists, runsv starts ./finish." runsv(8): a service that exits on x has its `finish`,
+/// and runsv waits for that, too.
 fn x_runs_finish(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service =
@@ -107,7 +109,8 @@ fn x_with_a_log_that_is_down(subject: &Subject) {
     assert_eq!(service.runsv().wait().code, Some(0));
 }
 
-/// A wanted exit is a wish like up and down: `u` replaces it as long as the service has not stopped.
+/// "u Up. … If the service stops, restart it." runsv(8): a wanted exit is a wish like up and down: `u` replaces it as
+/// long as the service has not stopped.
 fn u_takes_back_an_x(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let run = "trap '' TERM; echo ready >>events; while :; do sleep 0.05; done";
@@ -139,7 +142,7 @@ fn term_is_x(subject: &Subject) {
     assert!(!pids.iter().any(|pid| is_running(*pid)));
 }
 
-/// runsv that is killed takes nothing with it.
+/// runsv that is killed takes nothing with it. Not in the man page: runit 2.3.0 does so.
 fn killed_runsv_leaves_the_service_running(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     // Until it executes, a child has the descriptors of runsv.

@@ -28,7 +28,8 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// `supervise` is for the supervisor's user alone, what is in it for nobody else to write.
+/// `supervise` is for the supervisor's user alone, what is in it for nobody else to write. Not in the man page: runit
+/// 2.3.0 has these modes.
 fn modes_are_private(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log("exec cat").supervise();
@@ -72,7 +73,8 @@ fn status_has_20_bytes(subject: &Subject) {
     assert_eq!(bytes[12..20], [0, 0, 0, 0, 0, b'd', 0, 0]);
 }
 
-/// The time is when the state changed, in seconds since 1970 plus 2^62 plus 10.
+/// "maintains status information in a binary format (compatible to the daemontools' supervise program)" runsv(8): the
+/// time is when the state changed, in seconds since 1970 plus 2^62 plus 10.
 fn status_counts_time_from_the_last_change(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let before = now();
@@ -91,7 +93,7 @@ fn status_counts_time_from_the_last_change(subject: &Subject) {
     assert!(before <= stopped && stopped <= now(), "{before:?} <= {stopped:?}");
 }
 
-/// While `finish` runs, pid is its pid, and the time still the one of `run`.
+/// While `finish` runs, pid is its pid, and the time still the one of `run`. Not in the man page: runit 2.3.0 does so.
 fn status_keeps_the_time_of_run_in_finish(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let run = "while [ ! -e go ]; do sleep 0.02; done";
@@ -122,7 +124,7 @@ fn stat_and_pid_are_text(subject: &Subject) {
     service.wait_stat("run, paused, want down");
 }
 
-/// Without a process `pid` is empty, and there.
+/// Without a process `pid` is empty, and there. Not in the man page: runit 2.3.0 leaves it empty.
 fn pid_is_empty_when_down(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).down().supervise();
@@ -131,7 +133,7 @@ fn pid_is_empty_when_down(subject: &Subject) {
     assert_eq!(service.read("supervise/stat"), "down\n");
 }
 
-/// `stat` says `want exit`, where `status` has a `d`.
+/// `stat` says `want exit`, where `status` has a `d`. Not in the man page: runit 2.3.0 does so.
 fn a_wanted_exit_shows_as_d(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let run = "trap '' TERM; echo ready >>events; while :; do sleep 0.05; done";
@@ -143,7 +145,7 @@ fn a_wanted_exit_shows_as_d(subject: &Subject) {
     assert_eq!((status.want, status.got_term, status.state), (b'd', 1, 1));
 }
 
-/// Each file is written under another name and renamed.
+/// Each file is written under another name and renamed. Not in the man page: runit 2.3.0 renames, too.
 fn nothing_half_written_is_left(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -158,7 +160,7 @@ fn nothing_half_written_is_left(subject: &Subject) {
     assert_eq!(names, ["control", "lock", "ok", "pid", "stat", "status"]);
 }
 
-/// A reader that has the file open keeps a whole record.
+/// A reader that has the file open keeps a whole record. Not in the man page: runit 2.3.0 replaces it.
 fn status_is_replaced_not_rewritten(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -174,7 +176,8 @@ fn status_is_replaced_not_rewritten(subject: &Subject) {
     drop(before);
 }
 
-/// `lock` is held, with flock(2), while runsv lives.
+/// "or if another runsv is running in service" runsv(8): `lock` is held, with flock(2), while runsv lives. The name is
+/// not in the man page: it is the one of runit 2.3.0.
 fn lock_is_held(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").run(SLEEP).log("exec cat").supervise();
@@ -190,7 +193,7 @@ fn lock_is_held(subject: &Subject) {
     assert!(try_lock(&service) && try_lock(&service.log()));
 }
 
-/// Opening `ok` for writing tells whether a runsv is there.
+/// Opening `ok` for writing tells whether a runsv is there. Not in the man page: runit 2.3.0 has it open for reading.
 fn ok_has_a_reader_while_runsv_lives(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").run(SLEEP).supervise();
@@ -201,6 +204,7 @@ fn ok_has_a_reader_while_runsv_lives(subject: &Subject) {
 }
 
 /// A symlink `supervise` to a directory that is not there yet: runsv makes it. So a read-only /etc can hold services.
+/// Not in the man page: runit 2.3.0 makes it.
 fn supervise_may_be_a_dangling_symlink(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log("exec cat").build();
@@ -217,7 +221,7 @@ fn supervise_may_be_a_dangling_symlink(subject: &Subject) {
     assert!(fs::symlink_metadata(service.join("supervise")).unwrap().is_symlink());
 }
 
-/// Whatever a killed predecessor left is overwritten.
+/// Whatever a killed predecessor left is overwritten. Not in the man page: runit 2.3.0 does so.
 fn an_old_supervise_directory_is_used_again(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).file("supervise/status", "garbage").build();

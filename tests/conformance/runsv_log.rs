@@ -28,7 +28,8 @@ fn standard_output_of_run_goes_to_the_log(subject: &Subject) {
     service.log().wait_text("got", "hello\n");
 }
 
-/// The same pipe is the standard output of `finish` and of control scripts.
+/// "redirects service/run's and service/finish's standard output to the pipe" runsv(8): the same pipe is the standard
+/// output of `finish` and of control scripts. The one of control scripts is not in the man page: runit 2.3.0 does so.
 fn standard_output_of_finish_and_control_goes_to_the_log(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox
@@ -58,7 +59,7 @@ fn log_runs_in_its_directory_and_reads_the_pipe(subject: &Subject) {
     assert!(events[1].starts_with("pipe:"), "{events:?}");
 }
 
-/// The pipe is runsv's: no line is lost when either side comes and goes.
+/// "runsv creates a pipe" runsv(8): the pipe is runsv's: no line is lost when either side comes and goes.
 fn pipe_survives_the_restart_of_both_sides(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let write = "n=$(cat next 2>/dev/null || echo 1); last=$((n + 3)); echo $((last + 1)) >next
@@ -84,7 +85,7 @@ fn log_has_its_own_supervise_directory(subject: &Subject) {
     log.wait_ok();
 }
 
-/// `log/down` does for the log service what `down` does for the service.
+/// `log/down` does for the log service what `down` does for the service. Not in the man page: runit 2.3.0 does so.
 fn log_down_holds_back_the_log(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log(KEEP).file("log/down", "").supervise();
@@ -95,7 +96,8 @@ fn log_down_holds_back_the_log(subject: &Subject) {
     service.log().wait_run();
 }
 
-/// The log service is restarted like any service.
+/// "If ./finish doesn't exist or ./finish exits, runsv restarts ./run." runsv(8): the log service is restarted like any
+/// service.
 fn log_is_restarted(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log(KEEP).supervise();
@@ -140,7 +142,8 @@ fn log_obeys_its_own_control(subject: &Subject) {
     assert_eq!(service.status().pid, pid, "the service is not concerned");
 }
 
-/// A `log` that is not a directory is warned about; the service runs without.
+/// "If the directory service/log exists" runsv(8): a `log` that is not a directory is warned about; the service runs
+/// without.
 fn log_that_is_no_directory_is_passed_over(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").run(SLEEP).file("log", "").supervise();
@@ -150,7 +153,8 @@ fn log_that_is_no_directory_is_passed_over(subject: &Subject) {
     assert!(stderr.starts_with(&expected), "{stderr}");
 }
 
-/// A service that goes down leaves its log service alone.
+/// "d Down. If the service is running, send it a TERM signal" runsv(8): a service that goes down leaves its log service
+/// alone.
 fn stopping_the_service_leaves_the_log_running(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log(KEEP).supervise();
@@ -163,8 +167,8 @@ fn stopping_the_service_leaves_the_log_running(subject: &Subject) {
     assert_eq!(service.log().status().pid, pid);
 }
 
-/// runsv waits for `log/supervise/lock`, where it gives up on `supervise/lock`: a log service outlives its runsv for the
-/// time it needs to empty the pipe.
+/// runsv waits for `log/supervise/lock`, where it gives up on `supervise/lock`: a log service outlives its runsv for
+/// the time it needs to empty the pipe. Not in the man page: runit 2.3.0 waits.
 fn waits_for_the_lock_of_the_log(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log(KEEP).build();

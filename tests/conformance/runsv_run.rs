@@ -43,7 +43,8 @@ fn restarts_run(subject: &Subject) {
     assert_eq!(service.wait_events(2)[..2], ["run", "run"]);
 }
 
-/// runsv passes its environment on, at every start.
+/// "runsv switches to the directory service and starts ./run." runsv(8): runsv passes its environment on, at every
+/// start.
 fn keeps_the_environment_and_the_working_directory_for_every_start(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run("echo $COLOUR $(basename $PWD) >>events").build();
@@ -68,7 +69,8 @@ fn waits_a_second_after_a_short_run(subject: &Subject) {
     }
 }
 
-/// The wait is for a `run` that lived less than a second; after a longer life the next starts at once.
+/// "If ./run or ./finish exit immediately, runsv waits a second" runsv(8): the wait is for a `run` that lived less than
+/// a second; after a longer life the next starts at once.
 fn restarts_at_once_after_a_long_run(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let script = "date +%s%N >>events; sleep 1.1; date +%s%N >>events";
@@ -128,7 +130,8 @@ fn finish_gets_111_and_0_when_run_cannot_be_started(subject: &Subject) {
     }
 }
 
-/// The second of patience is before the next `run`; `finish` does not wait.
+/// The second of patience is before the next `run`; `finish` does not wait. Not in the man page: runit 2.3.0 waits only
+/// there, whatever the page says of ./finish.
 fn finish_starts_at_once(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run("date +%s%N >>events").finish("date +%s%N >>events").supervise();
@@ -138,7 +141,8 @@ fn finish_starts_at_once(subject: &Subject) {
     });
 }
 
-/// A `finish` that exists but cannot be executed is reported, and `run` restarted.
+/// "If ./finish doesn't exist or ./finish exits, runsv restarts ./run." runsv(8): a `finish` that exists but cannot be
+/// executed is reported, and `run` restarted.
 fn finish_that_cannot_be_started_is_passed_over(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service =
@@ -148,7 +152,8 @@ fn finish_that_cannot_be_started_is_passed_over(subject: &Subject) {
     assert!(stderr.contains("fatal: unable to start ./finish: "), "{stderr}");
 }
 
-/// A `run` that cannot be started is reported on standard error, and tried again until it can be.
+/// "If runsv cannot start ./run for some reason" runsv(8): a `run` that cannot be started is reported on standard
+/// error, and tried again until it can be.
 fn run_that_cannot_be_started_is_tried_again(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").file("run", "#!/bin/sh\necho run >>events\n").supervise();
@@ -171,7 +176,8 @@ fn down_holds_back_the_first_start(subject: &Subject) {
     assert_eq!(service.wait_events(1), ["run"]);
 }
 
-/// `down` is looked at once, at start-up: a service that was told to be up is restarted though the file is there.
+/// "If the file service/down exists, runsv does not start ./run immediately." runsv(8): `down` is looked at once, at
+/// start-up: a service that was told to be up is restarted though the file is there.
 fn down_holds_back_only_the_first_start(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).down().supervise();
@@ -181,7 +187,8 @@ fn down_holds_back_only_the_first_start(subject: &Subject) {
     service.wait_restart(pid);
 }
 
-/// `run` starts with no signal ignored or blocked, whatever runsv did for itself.
+/// `run` starts with no signal ignored or blocked, whatever runsv did for itself. Not in the man page: runit 2.3.0 does
+/// so.
 fn run_has_default_signal_dispositions(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service =
@@ -201,7 +208,7 @@ fn run_inherits_standard_error(subject: &Subject) {
     eventually("standard error", || service.runsv().stderr().contains("problem\n").then_some(()));
 }
 
-/// What runsv opens for itself is closed in its children.
+/// What runsv opens for itself is closed in its children. Not in the man page: runit 2.3.0 does so.
 fn run_inherits_no_descriptors(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     // 10 is the shell's own; cargo leaves some open for its children.

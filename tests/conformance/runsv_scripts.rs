@@ -89,7 +89,8 @@ fn script_that_is_not_executable_is_passed_over(subject: &Subject) {
     assert_eq!(service.wait_events(2), ["ready", "HUP"]);
 }
 
-/// A control script is started in the service directory, as `control/LETTER`, without arguments.
+/// "it starts service/control/c and waits for it to terminate" runsv(8): a control script is started in the service
+/// directory, as `control/LETTER`, without arguments.
 fn script_runs_in_the_service_directory(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).control('h', "echo $0 $# $(pwd -P) >>events").supervise();
@@ -99,7 +100,9 @@ fn script_runs_in_the_service_directory(subject: &Subject) {
     assert_eq!(service.wait_events(1), [format!("control/h 0 {}", place.display())]);
 }
 
-/// A `control/p` that exits 0 skips the STOP; the service counts as paused nevertheless.
+/// "If the program exits with return code 0, runsv refrains from sending the service the corresponding signal."
+/// runsv(8): a `control/p` that exits 0 skips the STOP; the service counts as paused nevertheless. What is published is
+/// not in the man page: runit 2.3.0 does so.
 fn p_with_a_script_counts_as_paused(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(RECORD_SIGNALS).control('p', "echo script >>events").supervise();
@@ -193,7 +196,8 @@ fn x_runs_t_then_x(subject: &Subject) {
     assert_eq!(service.runsv().wait().code, Some(0));
 }
 
-/// `control/u` runs before each start of `run`, automatic restarts included.
+/// `control/u` runs before each start of `run`, automatic restarts included. Not in the man page: runit 2.3.0 runs it
+/// there, too.
 fn u_runs_before_every_start(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox
@@ -206,7 +210,8 @@ fn u_runs_before_every_start(subject: &Subject) {
     assert_eq!(service.wait_events(6)[..6], expected);
 }
 
-/// There is no signal to refrain from: the exit code of `control/u` does not matter.
+/// "runsv refrains from sending the service the corresponding signal" runsv(8): there is no signal to refrain from: the
+/// exit code of `control/u` does not matter.
 fn u_that_fails_does_not_hold_the_start_back(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service =

@@ -108,7 +108,8 @@ fn ends_removed_services(subject: &Subject) {
     assert_eq!(stays.stat(), "run");
 }
 
-/// The usual way to disable a service.
+/// "if runsvdir sees a subdirectory being removed that was previously there, it sends the corresponding runsv(8)
+/// process a TERM signal" runsvdir(8): the usual way to disable a service.
 fn ends_services_whose_symlink_is_removed(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service_at("web").run(SLEEP).log("exec cat >/dev/null").build();
@@ -122,7 +123,7 @@ fn ends_services_whose_symlink_is_removed(subject: &Subject) {
     assert!(!pids.into_iter().any(is_running));
 }
 
-/// A service is what its device and inode say: another name changes nothing.
+/// A service is what its device and inode say: another name changes nothing. Not in the man page: runit 2.3.0 does so.
 fn renamed_service_keeps_its_runsv(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("old").run(SLEEP).build();
@@ -148,7 +149,8 @@ fn restarts_runsv(subject: &Subject) {
     assert!(!is_running(runsv));
 }
 
-/// A service that comes back is a new one.
+/// "if it sees a new subdirectory, or new symlink to a directory, in dir, it starts a new runsv(8) process"
+/// runsvdir(8): a service that comes back is a new one.
 fn removed_and_made_again(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service_at("web").run(SLEEP).build();
@@ -162,7 +164,7 @@ fn removed_and_made_again(subject: &Subject) {
     service.wait_restart(pid);
 }
 
-/// A services directory that is not there is waited for.
+/// A services directory that is not there is waited for. Not in the man page: runit 2.3.0 waits.
 fn services_directory_that_comes_later(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut runsvdir = sandbox.start(sandbox.command("runsvdir").arg("later"));
@@ -190,7 +192,7 @@ fn services_directory_that_is_replaced(subject: &Subject) {
     eventually("the old one ends", || (!is_running(pid)).then_some(()));
 }
 
-/// Device and inode again.
+/// Device and inode again. Not in the man page: runit 2.3.0 does so.
 fn two_names_of_one_directory_are_one_service(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).build();
@@ -203,7 +205,7 @@ fn two_names_of_one_directory_are_one_service(subject: &Subject) {
     assert_eq!(runsvdir.stderr(), "", "no second runsv complains of the lock");
 }
 
-/// Names are bytes.
+/// "a runsv(8) process for each subdirectory" runsvdir(8): names are bytes.
 fn odd_names(subject: &Subject) {
     use std::os::unix::ffi::OsStrExt;
     let sandbox = Sandbox::new(subject);
@@ -215,7 +217,8 @@ fn odd_names(subject: &Subject) {
     }
 }
 
-/// runsv is looked up in `PATH`, and started in the services directory with the name of the service.
+/// "runsv(8) must be in runsvdir's PATH." runsvdir(8): runsv is looked up in `PATH`, and started in the services
+/// directory with the name of the service.
 fn runsv_gets_a_relative_name(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.service("web").run(SLEEP).build();
@@ -240,7 +243,7 @@ fn capital_p_makes_sessions(subject: &Subject) {
     assert_eq!(parent(runsv), runsvdir.pid());
 }
 
-/// Without `-P` a runsv stays in the session of runsvdir.
+/// "-P use setsid(2)" runsvdir(8): without `-P` a runsv stays in the session of runsvdir.
 fn without_p_all_share_a_session(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).build();
@@ -249,7 +252,8 @@ fn without_p_all_share_a_session(subject: &Subject) {
     assert_eq!(field(runsv, 3), field(runsvdir.pid(), 3));
 }
 
-/// A runsvdir is a service like any other.
+/// "starts a runsv(8) process for each subdirectory … and restarts a runsv(8) process if it terminates" runsvdir(8): a
+/// runsvdir is a service like any other.
 fn nested(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let inner = sandbox.service_at("inner/app").run(SLEEP).build();

@@ -75,7 +75,8 @@ fn log_shows_in_the_process_list(subject: &Subject) {
     assert_eq!(runsvdir.stderr(), "");
 }
 
-/// The last characters are seen, behind the first five.
+/// "similar to the daemontools' readproctitle log" runsvdir(8): the last characters are seen, behind the first five.
+/// The five are not in the man page: runit 2.3.0 keeps them.
 fn log_scrolls_and_keeps_its_first_characters(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.service("web").run(&format!("echo 0123456789abcdefghijklmnopqrstuvwxyz >&2; {SLEEP}")).build();

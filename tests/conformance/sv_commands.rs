@@ -143,7 +143,8 @@ fn exit(subject: &Subject) {
     assert_eq!(service.runsv().wait().code, Some(0));
 }
 
-/// `e` and `x` are the same letter.
+/// "sv actually looks only at the first character of these commands." sv(8): `e` and `x` are the same letter. `x` is
+/// not in the man page: runit 2.3.0 takes it for `exit`.
 fn e_is_exit(subject: &Subject) {
     for word in ["e", "x", "extra"] {
         let sandbox = Sandbox::new(subject);
@@ -164,7 +165,7 @@ fn commands_are_silent(subject: &Subject) {
     service.wait_stat("down");
 }
 
-/// A wish that is already there is not sent again.
+/// "up If the service is not running, start it." sv(8): a wish that is already there is not sent again.
 fn up_on_an_up_service_sends_nothing(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service =
@@ -177,8 +178,8 @@ fn up_on_an_up_service_sends_nothing(subject: &Subject) {
     assert_eq!(events[..4], ["u", "run", "u", "run"]);
 }
 
-/// `down` is sent to a service that is wanted down only when its last process has not had TERM yet; where there is none
-/// it does nothing.
+/// "down If the service is running, send it the TERM signal" sv(8): `down` is sent to a service that is wanted down
+/// only when its last process has not had TERM yet; where there is none it does nothing.
 fn down_on_a_down_service_sends_nothing(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).control('d', "echo d >>events").supervise();
@@ -191,7 +192,8 @@ fn down_on_a_down_service_sends_nothing(subject: &Subject) {
     assert_eq!(service.events(), ["d"]);
 }
 
-/// A service that runs once is wanted down, and can be told so.
+/// "down If the service is running, send it the TERM signal" sv(8): a service that runs once is wanted down, and can be
+/// told so.
 fn down_after_once_sends_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -226,7 +228,7 @@ fn options_end_at_the_command(subject: &Subject) {
     service.wait_run();
 }
 
-/// A log service is controlled by its path.
+/// "each argument naming a directory service used by runsv(8)" sv(8): a log service is controlled by its path.
 fn log_service_by_its_path(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).log("exec cat >/dev/null").supervise();

@@ -49,7 +49,7 @@ fn no_such_service(subject: &Subject) {
     one(&sandbox, &["s", ""], "fail: : unable to change to service directory: file does not exist\n", 1);
 }
 
-/// The reason is in runit's own words.
+/// "each argument naming a directory" sv(8): the reason is in runit's own words, those of 2.3.0.
 fn service_that_is_no_directory(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.write("services/web", "");
@@ -61,7 +61,8 @@ fn service_that_is_no_directory(subject: &Subject) {
     );
 }
 
-/// A directory where runsv never was.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): a directory where runsv never was.
 fn service_without_supervise(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.service("web").run(SLEEP).build();
@@ -75,7 +76,8 @@ fn service_without_supervise(subject: &Subject) {
     }
 }
 
-/// A directory runsv has left.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): a directory runsv has left.
 fn runsv_not_running(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").run(SLEEP).supervise();
@@ -86,7 +88,7 @@ fn runsv_not_running(subject: &Subject) {
     }
 }
 
-/// Who is to exit and is not there has done what was asked.
+/// Who is to exit and is not there has done what was asked. Not in the man page: runit 2.3.0 does so.
 fn exit_of_what_is_not_running_succeeds(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut service = sandbox.service("web").run(SLEEP).supervise();
@@ -105,7 +107,8 @@ fn supervised_by_hand(sandbox: &Sandbox) -> fs::File {
     fs::File::options().read(true).write(true).open(ok).unwrap()
 }
 
-/// The record has to be there.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): the record has to be there.
 fn status_without_record(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _ok = supervised_by_hand(&sandbox);
@@ -119,7 +122,8 @@ fn status_without_record(subject: &Subject) {
     one(&sandbox, &["status", "web"], "warning: web: unable to read supervise/status: is a directory\n", 1);
 }
 
-/// A record has 20 bytes; daemontools' 18 are too few, and of more the first 20 count.
+/// A record has 20 bytes; daemontools' 18 are too few, and of more the first 20 count. Not in the man page: runit 2.3.0
+/// does so.
 fn status_of_the_wrong_size(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _ok = supervised_by_hand(&sandbox);
@@ -135,7 +139,8 @@ fn status_of_the_wrong_size(subject: &Subject) {
     }
 }
 
-/// A command needs `control`.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): a command needs `control`.
 fn control_missing(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _ok = supervised_by_hand(&sandbox);
@@ -146,7 +151,8 @@ fn control_missing(subject: &Subject) {
     one(&sandbox, &["exit", "web"], "ok: web: runsv not running\n", 0);
 }
 
-/// A reason outside runit's list.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): a reason outside runit's list. The words are those of runit 2.3.0.
 fn loop_of_symlinks(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     symlink("web", sandbox.join("services/web")).unwrap();
@@ -154,7 +160,9 @@ fn loop_of_symlinks(subject: &Subject) {
     one(&sandbox, &["status", "web"], expected, 1);
 }
 
-/// `access denied`: a user who may not look into supervise.
+/// "For each service that caused an error (e.g. the directory is not controlled by a runsv(8) process …), sv increases
+/// the exit code by one and exits non zero." sv(8): `access denied`: a user who may not look into supervise. The words
+/// are those of runit 2.3.0.
 fn no_permission(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -225,13 +233,13 @@ fn exits_100_on_wrong_usage(subject: &Subject) {
     }
 }
 
-/// runit's usage.
+/// "sv [-v] [-w sec] command services" sv(8): the words are those of runit 2.3.0.
 fn usage_text(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     assert_eq!(sandbox.sv(&[]).stderr, "usage: sv [-v] [-w sec] command service ...\n\n");
 }
 
-/// `-V` prints a version, then the usage, and exits as a wrong usage does.
+/// `-V` prints a version, then the usage, and exits as a wrong usage does. Not in the man page: runit 2.3.0 does so.
 fn version_is_a_usage_error(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = sandbox.sv(&["-V"]);

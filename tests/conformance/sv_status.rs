@@ -47,7 +47,8 @@ fn running(subject: &Subject) {
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
 }
 
-/// The seconds are whole ones since the time in the record; a time in the future counts as none.
+/// "status Report the current status of the service … to standard output." sv(8): the seconds are whole ones since the
+/// time in the record; a time in the future counts as none. The words are those of runit 2.3.0.
 fn seconds_since_the_last_change(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -67,7 +68,8 @@ fn seconds_since_the_last_change(subject: &Subject) {
     assert_eq!(seconds(&record), 0);
 }
 
-/// A service with a file `down` is normally down, and that it is down is then no news.
+/// "status Report the current status of the service … to standard output." sv(8): a service with a file `down` is
+/// normally down, and that it is down is then no news. The words are those of runit 2.3.0.
 fn down_normally_down(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).down().supervise();
@@ -75,7 +77,8 @@ fn down_normally_down(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "down: web: Ns\n");
 }
 
-/// A service that is down, and has no file `down`.
+/// "status Report the current status of the service … to standard output." sv(8): a service that is down, and has no
+/// file `down`. The words are those of runit 2.3.0.
 fn down_normally_up(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -85,7 +88,8 @@ fn down_normally_up(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "down: web: Ns, normally up\n");
 }
 
-/// A service that is up in spite of a file `down`.
+/// "status Report the current status of the service … to standard output." sv(8): a service that is up in spite of a
+/// file `down`. The words are those of runit 2.3.0.
 fn running_normally_down(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).down().supervise();
@@ -94,7 +98,8 @@ fn running_normally_down(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "run: web: (pid PID) Ns, normally down\n");
 }
 
-/// A service that got a STOP.
+/// "status Report the current status of the service … to standard output." sv(8): a service that got a STOP. The words
+/// are those of runit 2.3.0.
 fn paused(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();
@@ -104,7 +109,8 @@ fn paused(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "run: web: (pid PID) Ns, paused\n");
 }
 
-/// A service that outlives its TERM: the want comes before the signal.
+/// "status Report the current status of the service … to standard output." sv(8): a service that outlives its TERM: the
+/// want comes before the signal. The words are those of runit 2.3.0.
 fn want_down_got_term(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(IGNORE_TERM).down().supervise();
@@ -116,7 +122,8 @@ fn want_down_got_term(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), expected);
 }
 
-/// A service between two starts.
+/// "status Report the current status of the service … to standard output." sv(8): a service between two starts. The
+/// words are those of runit 2.3.0.
 fn want_up(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run("exit").supervise();
@@ -128,7 +135,8 @@ fn want_up(subject: &Subject) {
     drop(service);
 }
 
-/// While `finish` runs, its pid is shown.
+/// "status Report the current status of the service … to standard output." sv(8): while `finish` runs, its pid is
+/// shown. The words are those of runit 2.3.0.
 fn finishing(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run("sleep 0.2").finish(SLEEP).supervise();
@@ -153,7 +161,8 @@ fn log_service_follows(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "run: web: (pid PID) Ns; run: log: (pid PID) Ns\n");
 }
 
-/// The log service has a `down` file and wants of its own.
+/// "Report the current status of the service, and the appendant log service if available" sv(8): the log service has a
+/// `down` file and wants of its own.
 fn log_service_that_is_down(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = with_log(&sandbox);
@@ -162,7 +171,8 @@ fn log_service_that_is_down(subject: &Subject) {
     assert_eq!(status(&sandbox, "web"), "run: web: (pid PID) Ns; down: log: Ns, normally up\n");
 }
 
-/// A `log` no supervisor looks after is a warning, behind the state of the service, and counts in the exit code.
+/// "and the appendant log service if available" sv(8): a `log` no supervisor looks after is a warning, behind the state
+/// of the service, and counts in the exit code.
 fn log_without_supervisor(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).supervise();

@@ -103,7 +103,7 @@ fn start_times_out_on_check(subject: &Subject) {
     failed(&sandbox.sv(&["-w", "1", "start", "web"]), "timeout: run: web: (pid PID) Ns\n");
 }
 
-/// sv's standard output is for sv's text: `./check` has none.
+/// sv's standard output is for sv's text: `./check` has none. Not in the man page: runit 2.3.0 does so.
 fn check_script_has_its_standard_output_closed(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let check = "[ -e /proc/$$/fd/1 ] || echo closed >>events; pwd -P >>events; echo noise";
@@ -115,7 +115,8 @@ fn check_script_has_its_standard_output_closed(subject: &Subject) {
     assert_eq!(service.events()[..2], ["closed".to_owned(), place.display().to_string()]);
 }
 
-/// A `./check` that cannot be executed, or that dies by a signal, says nothing against the service.
+/// A `./check` that cannot be executed, or that dies by a signal, says nothing against the service. Not in the man
+/// page: runit 2.3.0 takes it for success.
 fn check_script_that_cannot_be_executed_counts_as_success(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let plain = sandbox.service("plain").run(SLEEP).file("check", "exit 1\n").supervise();
@@ -136,7 +137,7 @@ fn stop_waits_until_down(subject: &Subject) {
     assert_eq!(service.stat(), "down");
 }
 
-/// Down is down: not while `finish` runs.
+/// "wait up to 7 seconds for the service to become down" sv(8): down is down: not while `finish` runs.
 fn stop_waits_for_finish(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sandbox.service("web").run(SLEEP).finish("sleep 0.7; echo finished >>events").supervise();
@@ -276,7 +277,8 @@ fn force_shutdown_kills(subject: &Subject) {
     kill(subject, &[("force-shutdown", ", want down, got TERM")]);
 }
 
-/// `D`, `T`, `X` and `E` are force-stop, force-reload and, twice, force-shutdown.
+/// `D`, `T`, `X` and `E` are force-stop, force-reload and, twice, force-shutdown. Not in the man page: runit 2.3.0 does
+/// so.
 fn capitals_are_force_commands(subject: &Subject) {
     let down = ", want down, got TERM";
     kill(subject, &[("D", down), ("Terminate", ", got TERM"), ("X", down), ("E", down)]);
@@ -320,7 +322,8 @@ fn v_waits(subject: &Subject) {
     assert_eq!(service.stat(), "down");
 }
 
-/// A pause is there when it shows, and so is its end.
+/// "If the command is up, down, term, once, cont, or exit, then wait" sv(8): a pause is there when it shows, and so is
+/// its end. That it waits for `pause`, too, is not in the man page: runit 2.3.0 does so.
 fn v_waits_for_pause_and_cont(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sleeper(&sandbox);
@@ -337,7 +340,7 @@ fn v_waits_for_once(subject: &Subject) {
     assert_eq!(service.stat(), "run, want down");
 }
 
-/// `-v exit` waits for runsv to go.
+/// "If the command is up, down, term, once, cont, or exit, then wait" sv(8): `-v exit` waits for runsv to go.
 fn v_waits_for_exit(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let service = sleeper(&sandbox);
@@ -369,7 +372,7 @@ fn svwait_sets_the_timeout(subject: &Subject) {
     assert!((Duration::from_secs(1)..Duration::from_secs(7)).contains(&elapsed), "{elapsed:?}");
 }
 
-/// An empty `$SVWAIT` is 0.
+/// An empty `$SVWAIT` is 0. Not in the man page: runit 2.3.0 does so.
 fn empty_svwait_is_no_wait(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _service = deaf(&sandbox);
@@ -385,7 +388,8 @@ fn w_overrides_svwait(subject: &Subject) {
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }
 
-/// The timeout is for all services together: the first is not waited for alone.
+/// "if it was told to wait, the command has taken effect to all services" sv(8): the timeout is for all services
+/// together: the first is not waited for alone.
 fn services_are_waited_for_together(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let services =

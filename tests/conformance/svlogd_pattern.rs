@@ -100,7 +100,8 @@ fn only_the_first_len_characters_count(subject: &Subject) {
     assert_eq!(current(&sandbox, "log"), "1234567890\n12345\n");
 }
 
-/// The rest of a long line goes where its first part went, whatever it would match.
+/// "Pattern matching applies to the first len characters of a log message only." svlogd(8): the rest of a long line
+/// goes where its first part went, whatever it would match.
 fn rest_of_a_long_line_follows_its_first_part(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     for dir in ["yes", "no"] {

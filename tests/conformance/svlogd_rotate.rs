@@ -222,7 +222,8 @@ fn alarm_leaves_an_empty_current(subject: &Subject) {
     assert_eq!(svlogd.wait().code, Some(0));
 }
 
-/// A `current` without the execute bit was not closed cleanly: it is kept as `.u`.
+/// A `current` without the execute bit was not closed cleanly: it is kept as `.u`. Not in the man page: runit 2.3.0
+/// does so.
 fn unclean_current_is_put_aside(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");
@@ -232,7 +233,8 @@ fn unclean_current_is_put_aside(subject: &Subject) {
     assert_eq!(current(&sandbox, "log"), "one\n");
 }
 
-/// A `current` with the execute bit, or an empty one, goes on.
+/// "svlogd appends selected log messages to the current log file." svlogd(8): a `current` with the execute bit, or an
+/// empty one, goes on.
 fn clean_current_is_continued(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");
@@ -286,7 +288,8 @@ fn processor_is_run_again_after_a_failure(subject: &Subject) {
     assert_eq!(fs::read_to_string(sandbox.join("tries")).unwrap(), "x\nx\nx\n");
 }
 
-/// At a rotation a `.t` of a processor that was killed goes, and an old `.u` counts as a file.
+/// "otherwise @timestamp.t is deleted" svlogd(8): at a rotation a `.t` of a processor that was killed goes, and an old
+/// `.u` counts as a file.
 fn processor_leftovers_are_removed(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let dir = sandbox.mkdir("log");

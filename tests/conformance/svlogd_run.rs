@@ -50,7 +50,8 @@ fn wait_current(sandbox: &Sandbox, dir: &str, text: &str) {
     eventually(&format!("{text:?} in {dir}/current"), || (current(sandbox, dir) == text).then_some(()));
 }
 
-/// A log is for looking at: a line is in `current` when nothing more is there to read.
+/// A log is for looking at: a line is in `current` when nothing more is there to read. Not in the man page: runit 2.3.0
+/// does so.
 fn lines_are_written_at_once(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -77,8 +78,8 @@ fn term_exits_0(subject: &Subject) {
     assert_eq!(fs::metadata(sandbox.join("log/current")).unwrap().permissions().mode() & 0o7777, 0o744);
 }
 
-/// A line that has begun is read to its end. svkit waits for that no longer than a second: one of several attempts finds
-/// it waiting.
+/// A line that has begun is read to its end. svkit waits for that no longer than a second: one of several attempts
+/// finds it waiting. Not in the man page: runit 2.3.0 reads on to the newline.
 fn term_finishes_the_line(subject: &Subject) {
     let waits_for_the_end = |_| {
         let sandbox = Sandbox::new(subject);
@@ -156,7 +157,8 @@ fn hup_takes_up_a_directory_again(subject: &Subject) {
     wait_current(&sandbox, "b", "two\n");
 }
 
-/// One directory has one svlogd.
+/// "If svlogd has trouble opening a log directory, it prints a warning, and ignores this log directory." svlogd(8): one
+/// directory has one svlogd.
 fn locked_directory_is_skipped(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("a");
@@ -255,7 +257,8 @@ fn config_odd_lines_are_passed_over(subject: &Subject) {
     }
 }
 
-/// Lines that runit has no letter for are not its business: what svkit adds may stand among runit's lines.
+/// Lines that runit has no letter for are not its business: what svkit adds may stand among runit's lines. Not in the
+/// man page: runit 2.3.0 passes over them.
 fn config_with_settings_of_svkit_is_read_by_both(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -304,7 +307,8 @@ fn capital_u_sends_only(subject: &Subject) {
     assert_eq!(current(&sandbox, "log"), "");
 }
 
-/// An address that is none is said, and not used.
+/// "ua.b.c.d[:port]" svlogd(8): an address that is none is said, and not used. What another line does is not in the man
+/// page: runit 2.3.0 warns.
 fn udp_address_must_be_one(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -354,7 +358,7 @@ fn full_disk_deletes_the_oldest(subject: &Subject) {
     assert!(current.lines().all(|line| line.len() == 63), "no line is broken");
 }
 
-/// Without anything to delete svlogd waits for room, and goes on.
+/// Without anything to delete svlogd waits for room, and goes on. Not in the man page: runit 2.3.0 waits.
 fn full_disk_waits(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let _disk = SmallDisk::new(&sandbox);
@@ -398,7 +402,7 @@ fn exits_111_on_wrong_usage(subject: &Subject) {
     assert!(!sandbox.join("log/lock").exists());
 }
 
-/// `-l 0` and `-b 0` are 1000 and 1024.
+/// `-l 0` and `-b 0` are 1000 and 1024. Not in the man page: runit 2.3.0 does so.
 fn zero_lengths_mean_the_default(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -409,7 +413,7 @@ fn zero_lengths_mean_the_default(subject: &Subject) {
     assert_eq!(sandbox.run("svlogd", &["-l", "1024", "-b", "0", "log"]).code, Some(111));
 }
 
-/// `-V` prints a version, then the usage.
+/// `-V` prints a version, then the usage. Not in the man page: runit 2.3.0 does so.
 fn version_is_a_usage_error(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let output = sandbox.run("svlogd", &["-V"]);

@@ -109,7 +109,7 @@ fn stamp_iso(subject: &Subject) {
     }
 }
 
-/// Four are three.
+/// Four are three. Not in the man page: runit 2.3.0 does so.
 fn more_t_is_three(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -187,7 +187,7 @@ fn long_lines_are_cut_on_standard_error(subject: &Subject) {
     assert_eq!(current(&sandbox, "log"), "1234567890\n1234\n");
 }
 
-/// A line of exactly `len` bytes is taken for a longer one.
+/// A line of exactly `len` bytes is taken for a longer one. Not in the man page: runit 2.3.0 does so.
 fn line_of_just_len_bytes(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -197,7 +197,8 @@ fn line_of_just_len_bytes(subject: &Subject) {
     assert_eq!(current(&sandbox, "log"), "12345\n1234\n");
 }
 
-/// Without `-r` and `-R` any byte is as good as another.
+/// "Replace non-printable characters in log messages with c." svlogd(8): without `-r` and `-R` any byte is as good as
+/// another.
 fn bytes_pass_unchanged(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
@@ -207,7 +208,8 @@ fn bytes_pass_unchanged(subject: &Subject) {
     assert!(fs::read(sandbox.join("log/current")).unwrap() == input);
 }
 
-/// A line of any length is one line.
+/// "Pattern matching applies to the first len characters of a log message only." svlogd(8): not the writing. A line of
+/// any length is one line.
 fn ten_megabytes_without_newline(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     sandbox.mkdir("log");
