@@ -15,6 +15,10 @@ use crate::project::{self, VERSION};
 pub(crate) fn dist(dir: &Path) -> Result<()> {
     release(&head()?, dir, &project::target_dir().join("dist-build"))?;
     println!("{}", dir.display());
+    // Once more at the end, where it is seen: nothing else shows that this is not the release it could be.
+    if let Some(why) = programs::why_not_static(&programs::target()?)? {
+        eprintln!("warning: {why}");
+    }
     Ok(())
 }
 

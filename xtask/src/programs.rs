@@ -44,14 +44,20 @@ pub(crate) fn build_release() -> Result<PathBuf> {
     let target = target()?;
     let (dynamic, fixed): (Vec<_>, Vec<_>) = PROGRAMS.iter().partition(|program| program.looks_up_accounts);
     let mut flags: &[_] = &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
-    if !can_link_statically(&target)? {
-        eprintln!("note: no static C library (libc.a) for {target}: all programs are linked dynamically");
+    if let Some(why) = why_not_static(&target)? {
+        eprintln!("note: {why}");
         flags = &[];
     }
     let place = project::target_dir().join("programs");
     build(&fixed, &target, flags, &place)?;
     build(&dynamic, &target, &[], &place)?;
     Ok(place)
+}
+
+/// Why no program will be static, if that is so.
+pub(crate) fn why_not_static(target: &str) -> Result<Option<String>> {
+    let why = || format!("no static C library (libc.a) for {target}: all programs are linked dynamically");
+    Ok((!can_link_statically(target)?).then(why))
 }
 
 /// The target triple: `CARGO_BUILD_TARGET`, or this machine's.
