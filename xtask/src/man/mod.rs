@@ -5,6 +5,7 @@
 //! leave one out. The prose is man(7) source:
 //!
 //! - the first line is the page's `.TH`, with the date of its last change;
+//! - where there are tables (`.TS`), the page says at its very beginning that it needs tbl(1), as man(1) wants it;
 //! - what stands before the first `.SH` follows the options in the SYNOPSIS: the operands;
 //! - a line `.\" option -x` becomes that option's head and help sentence; the text after it belongs to the option;
 //! - a line `.\" options` becomes all options that the prose does not name.
@@ -22,6 +23,8 @@ use crate::project;
 
 const ONE: &str = r#".\" option "#;
 const REST: &str = r#".\" options"#;
+const TABLE: &str = ".TS";
+const NEEDS_TBL: &str = "'\\\" t\n";
 
 /// Writes every page to `dir`.
 pub(crate) fn write(dir: &Path) -> Result<()> {
@@ -63,7 +66,8 @@ pub(crate) fn lint() -> Result<()> {
 fn compose(command: &clap::Command, prose: &str) -> Result<String> {
     let mut lines = prose.lines();
     let title = lines.next().filter(|line| line.starts_with(".TH ")).context("the first line is not .TH")?;
-    let mut page = format!("{title}\n{}{}", roff::name(command), roff::synopsis(command));
+    let preprocessor = if prose.lines().any(|line| line == TABLE) { NEEDS_TBL } else { "" };
+    let mut page = format!("{preprocessor}{title}\n{}{}", roff::name(command), roff::synopsis(command));
 
     let all = || command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
     let named: Vec<&str> = prose.lines().filter_map(|line| line.strip_prefix(ONE)).collect();
@@ -134,6 +138,12 @@ Say more.
 .SH FILES
 ";
         assert_eq!(page, expected.trim_start());
+    }
+
+    #[test]
+    fn a_page_with_a_table_names_the_preprocessor() {
+        let page = compose(&command(), ".TH DEMO 8\n.\\\" options\n.TS\nl l.\na\tb\n.TE\n").unwrap();
+        assert!(page.starts_with("'\\\" t\n.TH DEMO 8\n"), "{page}");
     }
 
     #[test]
