@@ -5,7 +5,8 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, fchmod};
+use nix::libc::{dev_t, ino_t};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{fdatasync, fsync};
 use svlib::error::errno;
 use svlib::log_name::{LogName, Stage};
@@ -51,10 +52,12 @@ impl Found {
     }
 }
 
+type Identity = (dev_t, ino_t);
+
 /// The file that lines are appended to.
 pub struct Current {
-    /// `None` until the file could be opened.
-    file: Option<OwnedFd>,
+    /// The open file, and its device and inode; `None` until it could be opened.
+    file: Option<(OwnedFd, Identity)>,
     size: u64,
     /// When it was written before this svlogd opened it, in Unix seconds.
     written_before: Option<i64>,
@@ -99,10 +102,29 @@ impl Current {
                 let file = directory.open_append(NAME).map_err(failed("unable to open current"))?;
                 fchmod(&file, directory.permissions().open)
                     .map_err(failed("unable to set mode of current"))?;
-                file
+                let stat = fstat(&file).map_err(failed("unable to stat current"))?;
+                self.size = u64::try_from(stat.st_size).unwrap_or_default();
+                (file, (stat.st_dev, stat.st_ino))
             }
         };
-        Ok(self.file.insert(file))
+        Ok(&self.file.insert(file).0)
+    }
+
+    /// Looks whether the open file is still `current`, and how large it is. If it was renamed or removed, what comes now is
+    /// for a new one.
+    pub fn verify(&mut self, directory: &Directory, report: &Report) {
+        let Some((_, identity)) = &self.file else { return };
+        match directory.stat(NAME) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == *identity => {
+                self.size = u64::try_from(stat.st_size).unwrap_or_default();
+            }
+            Ok(_) | Err(Errno::ENOENT) => {
+                report.warning(&("current was renamed or removed: ", directory.name()));
+                *self = Self { file: None, size: 0, written_before: None, last: self.last };
+            }
+            // That it cannot be found out is no reason to stop.
+            Err(_) => {}
+        }
     }
 
     /// The bytes in the file.
@@ -120,7 +142,7 @@ impl Current {
     /// # Errors
     /// What fdatasync(2) reports.
     pub fn sync(&self) -> Result<(), Failure> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some((file, _)) = &self.file else { return Ok(()) };
         fdatasync(file).map_err(failed("unable to sync current"))
     }
 
@@ -160,7 +182,7 @@ impl Current {
     /// # Errors
     /// What fsync(2) and fchmod(2) report.
     pub fn close(self, directory: &Directory) -> Result<(), Failure> {
-        let Some(file) = self.file else { return Ok(()) };
+        let Some((file, _)) = self.file else { return Ok(()) };
         fsync(&file).map_err(failed("unable to fsync current logfile"))?;
         fchmod(&file, directory.permissions().closed).map_err(failed("unable to set mode of current"))
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use svlib::log_name::{LogName, Stage};
 use svlib::tai64n::Tai64n;
@@ -57,6 +57,11 @@ impl Directory {
     /// A path that leads to it for as long as it has its name.
     pub fn path(&self) -> &Path {
         Path::new(&self.name)
+    }
+
+    /// Whether it was removed: no file can be made in it any more.
+    pub fn is_removed(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Opens a file for reading.

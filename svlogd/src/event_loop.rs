@@ -20,6 +20,7 @@ use crate::input::{Got, Input, Settled};
 use crate::log_dir::{LogDir, Remains};
 use crate::report::Report;
 use crate::split::Splitter;
+use crate::writer::is_shortage;
 
 /// After TERM, the end of the line that is being read is waited for so long.
 const LINE_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,6 +54,7 @@ struct Logger {
     /// What the wall clock asks for; `None` until it asks for something.
     timer: Option<WallTimer>,
     timer_failed: bool,
+    wait_failed: bool,
     /// When the memory of a busy time is given back, on the monotonic clock, unless there is more input by then.
     rest: Option<Duration>,
 }
@@ -94,6 +96,7 @@ impl Logger {
             slots: request.directories.into_iter().map(slot).collect(),
             timer: None,
             timer_failed: false,
+            wait_failed: false,
             rest: None,
             report,
         };
@@ -101,7 +104,13 @@ impl Logger {
             logger.report.warning(&("unable to read standard input: ", Errno::EBADF.desc()));
         }
         if let Some(errno) = logger.input.obstacle() {
-            logger.report.warning(&("unable to look ahead in standard input: ", errno.desc()));
+            let message = ("unable to look ahead in standard input: ", errno.desc());
+            // To be started again is better than to be killed one day with lines that are nowhere else.
+            if is_shortage(errno) {
+                logger.report.fatal(&message);
+                return Err(ExitCode::from(FAILED));
+            }
+            logger.report.warning(&message);
         }
         logger.open_directories()?;
         Ok(logger)
@@ -114,19 +123,23 @@ impl Logger {
             if self.reading == Reading::Closed && self.logs().all(|log| log.is_finished()) {
                 break;
             }
-            match self.wait(now) {
-                Ok((signalled, readable)) => {
-                    if signalled && let Err(code) = self.take_signals() {
-                        return code;
-                    }
-                    if readable {
-                        self.read();
-                    }
-                }
-                Err(error) => {
-                    self.report.fatal(&error);
-                    return ExitCode::from(FAILED);
-                }
+            let waited = self.wait(now);
+            if let Err(error) = &waited
+                && !self.wait_failed
+            {
+                // A limit was lowered, perhaps. What fails has taken its time.
+                self.report.warning(error);
+            }
+            self.wait_failed = waited.is_err();
+            let (signalled, readable) = waited.unwrap_or((true, false));
+            if signalled && let Err(code) = self.take_signals() {
+                return code;
+            }
+            if let Err(code) = self.reopen_directories(|log| log.is_some_and(|log| log.writer.can_move())) {
+                return code;
+            }
+            if readable {
+                self.read();
             }
         }
         for slot in &mut self.slots {
@@ -245,7 +258,7 @@ impl Logger {
                 Signal::SIGALRM => {
                     self.report.info(&"sigalarm received.");
                     self.tell_losses(Duration::MAX);
-                    self.logs().for_each(|log| log.writer.ask_rotation());
+                    self.logs().for_each(|log| log.writer.ask_rotation("ALRM"));
                 }
                 Signal::SIGUSR1 => {
                     let queued = self.logs().map(|log| log.forwarders.waiting()).sum();
@@ -287,7 +300,15 @@ impl Logger {
     /// Closes and opens all log directories.
     fn open_directories(&mut self) -> std::result::Result<(), ExitCode> {
         self.tell_losses(Duration::MAX);
-        for slot in &mut self.slots {
+        self.reopen_directories(|_| true)
+    }
+
+    /// Closes and opens the log directories that are `wanted`.
+    fn reopen_directories(
+        &mut self,
+        wanted: impl Fn(Option<&LogDir>) -> bool,
+    ) -> std::result::Result<(), ExitCode> {
+        for slot in self.slots.iter_mut().filter(|slot| wanted(slot.log.as_ref())) {
             if let Some(log) = slot.log.take() {
                 slot.remains = log.close(&self.report);
             }

@@ -111,7 +111,7 @@ impl LogDir {
             Err(error) => Err(error.errno),
         };
         let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
-        let config = read_config(&directory, report);
+        let config = read_config(&directory, report)?;
         directory.set_permissions(Permissions::new(config.mode));
         let stamping = stamping(&config);
         let mut rewriter = rewriter(&config, line_limit).map(Box::new);
@@ -406,7 +406,8 @@ impl LogDir {
 }
 
 /// Reads `config`, if there is one, and says what is wrong with it.
-fn read_config(directory: &Directory, report: &Report) -> Config {
+/// `None` if it cannot be read now, but could be later: the defaults may delete what it keeps.
+fn read_config(directory: &Directory, report: &Report) -> Option<Config> {
     let text = match config_file::read(directory) {
         Ok(text) => {
             if text.is_some() {
@@ -416,10 +417,13 @@ fn read_config(directory: &Directory, report: &Report) -> Config {
         }
         Err(errno) => {
             report.failure("unable to read config", &directory.name(), errno);
+            if writer::is_shortage(errno) {
+                return None;
+            }
             Vec::new()
         }
     };
-    config_file::parse(directory, &text, report)
+    Some(config_file::parse(directory, &text, report))
 }
 
 fn stamping(config: &Config) -> Stamping {

@@ -236,10 +236,12 @@ impl OldFiles {
             .filter_map(|name| size(name, directory).map(|bytes| OldFile { name, bytes }))
             .collect();
         let is_needed = |name| self.processor.needs(name);
-        let pruning = self.retention.prune(&mut files, current, clock::wall(), is_needed);
+        let now = clock::wall();
+        let pruning = self.retention.prune(&mut files, current, now, is_needed);
         (self.expiry, self.room) = (pruning.expiry, pruning.room);
         for name in pruning.remove {
-            self.delete(name, directory, report);
+            let is_too_old = self.retention.is_too_old(name, now);
+            self.delete(name, if is_too_old { " max-age" } else { " max-total" }, directory, report);
         }
         self.sealer.tend(directory, report);
     }
@@ -290,13 +292,13 @@ impl OldFiles {
         let is_needed = |name: LogName| self.processor.needs(name) || newest == Some(name.time);
         let surplus = self.retention.surplus(names, is_needed);
         if let Surplus::Oldest(oldest) = surplus {
-            self.delete(oldest, directory, report);
+            self.delete(oldest, "", directory, report);
         }
         surplus
     }
 
-    fn delete(&mut self, name: LogName, directory: &Directory, report: &Report) {
-        report.info(&("delete: ", InDirectory(directory.name(), &name.to_string())));
+    fn delete(&mut self, name: LogName, reason: &str, directory: &Directory, report: &Report) {
+        report.info(&("delete: ", InDirectory(directory.name(), &name.to_string()), reason));
         if self.compressor.needs(name) {
             self.compressor.doom();
         } else {

@@ -69,6 +69,11 @@ impl Retention {
         self.max_age.is_some() || self.max_total.is_some()
     }
 
+    /// Whether a file is older than `max-age`.
+    pub fn is_too_old(&self, name: LogName, now: Tai64n) -> bool {
+        self.max_age.and_then(|age| later(name.time, age)).is_some_and(|expiry| expiry <= now)
+    }
+
     /// What goes of `files`, in any order, beside a `current` of so many bytes; never a file that `is_needed`. A file
     /// whose name is in the future has no age yet.
     pub fn prune(

@@ -59,8 +59,8 @@ pub struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rotation {
     None,
-    /// As soon as it can be done: the age of `current` or a signal asks for it.
-    Asked,
+    /// As soon as it can be done, for this reason.
+    Asked(&'static str),
     /// Before anything else is written.
     Due,
 }
@@ -180,11 +180,16 @@ impl Writer {
         self.pause.is_some() || !self.gathered.is_empty()
     }
 
-    /// Rotates `current` as soon as it can be done, if it is not empty.
-    pub fn ask_rotation(&mut self) {
+    /// Rotates `current` as soon as it can be done, if it is not empty. Only `-v` tells the reason.
+    pub fn ask_rotation(&mut self, reason: &'static str) {
         if self.rotation == Rotation::None {
-            self.rotation = Rotation::Asked;
+            self.rotation = Rotation::Asked(reason);
         }
+    }
+
+    /// Whether nothing can be written because the directory was removed, and there is another of its name.
+    pub fn can_move(&self) -> bool {
+        self.pause.is_some() && self.directory.is_removed() && self.directory.path().is_dir()
     }
 
     /// Does what the time, or a child that has ended, makes possible.
@@ -196,7 +201,7 @@ impl Writer {
             Some(Pause::UntilFewerWait) => self.old_files.backlog().is_some(),
         };
         if self.age.as_mut().is_some_and(|age| age.take_due(now)) {
-            self.ask_rotation();
+            self.ask_rotation("its age");
         }
         if self.sync.as_mut().is_some_and(|sync| sync.take_due(now))
             && let Err(failure) = self.current.sync()
@@ -212,7 +217,7 @@ impl Writer {
             return self.pause(failure.into(), report);
         }
         self.flush(report);
-        if self.rotation == Rotation::Asked
+        if matches!(self.rotation, Rotation::Asked(_))
             && self.pause.is_none()
             && let Err(Obstacle::Failure(failure)) = self.rotate(report)
         {
@@ -229,7 +234,7 @@ impl Writer {
         if let Some(schedule) = &mut self.schedule
             && schedule.take_due(now.unix_seconds(), timezone::offset_at)
         {
-            self.ask_rotation();
+            self.ask_rotation("the time");
         }
         if self.old_files.expiry().is_some_and(|expiry| expiry <= now) {
             self.prune(report);
@@ -299,6 +304,9 @@ impl Writer {
 
     /// Writes once, after the rotation if one is due. Zero if there is nothing more to do.
     fn put_some(&mut self, bytes: &[u8], report: &Report) -> Result<usize, Obstacle> {
+        if !bytes.is_empty() {
+            self.current.verify(&self.directory, report);
+        }
         let is_full = !bytes.is_empty() && self.policy.is_full(self.current.size());
         if is_full || self.rotation == Rotation::Due {
             self.rotate(report)?;
@@ -333,9 +341,13 @@ impl Writer {
     }
 
     fn rotate(&mut self, report: &Report) -> Result<(), Obstacle> {
+        self.current.verify(&self.directory, report);
         if self.current.size() > 0 {
             if let Some(backlog) = self.old_files.backlog() {
                 return Err(Obstacle::Backlog(backlog));
+            }
+            if let Rotation::Asked(reason) = self.rotation {
+                report.info(&("rotate: ", InDirectory(self.directory.name(), "current"), " ", reason));
             }
             let name = self.current.rotate(&self.directory, self.old_files.stage(), report)?;
             if let Some(sync) = &mut self.sync {
@@ -393,6 +405,6 @@ fn schedule(rotation: ClockRotation, current: &Current) -> Schedule {
 }
 
 /// Whether the reason is one that passes.
-fn is_shortage(errno: Errno) -> bool {
+pub fn is_shortage(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
 }

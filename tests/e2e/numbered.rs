@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use svkit_tests::eventually;
+
 /// Lines with their number first, of uneven length.
 pub(crate) fn lines(numbers: Range<usize>) -> String {
     numbers.map(|number| format!("{number:07} a line that has {}\n", "x".repeat(number % 90))).collect()
@@ -44,10 +46,12 @@ pub(crate) struct Count {
 impl Count {
     /// Counts the lines in a log directory, the oldest first.
     pub(crate) fn of(dir: &Path) -> Self {
+        // One may be renamed meanwhile, also when svlogd has ended.
+        let texts = || files(dir).into_iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>().ok();
         let mut count = Self::default();
-        for file in files(dir) {
+        for text in eventually("no file is renamed", texts) {
             let mut twice = 0;
-            for line in fs::read_to_string(file).unwrap().split_inclusive('\n') {
+            for line in text.split_inclusive('\n') {
                 let number = line.get(..7).and_then(|number| number.parse().ok());
                 match number.filter(|&number| lines(number..number + 1) == line) {
                     None => count.torn.push(line.to_owned()),
