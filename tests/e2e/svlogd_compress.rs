@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(old_files_are_compressed_when_it_is_configured).needs(ZSTD),
     case!(packed_files_count_and_go).needs(ZSTD).patient(),
     case!(what_is_killed_is_taken_up_again).needs(ZSTD).patient(),
+    case!(killed_helpers_lose_nothing).patient(),
     case!(full_disk_stops_compression_alone).needs(ZSTD).root(),
     case!(fifty_rotations_a_second).patient(),
     case!(too_many_waiting_files_hold_the_log).patient(),
@@ -292,6 +293,28 @@ fn what_is_killed_is_taken_up_again(subject: &Subject) {
     logger.wait_until_written();
     logger.restart(Signal::SIGTERM);
     logger.wait_for("all are compressed", is_done);
+    logger.check();
+}
+
+/// Whatever seals and compresses is killed at any moment.
+fn killed_helpers_lose_nothing(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut logger = Logger::new(&sandbox, "s2000\nn0\ncompress gzip\n");
+    let parent = logger.svlogd.pid();
+    let mut killed = 0;
+    for _ in 0..100 {
+        logger.write(50);
+        logger.svlogd.signal(Signal::SIGALRM);
+        for child in children(parent) {
+            // It may have ended already, or not begun.
+            killed += usize::from(kill(child, Signal::SIGKILL).is_ok());
+        }
+    }
+    assert!(killed > 0);
+    logger.wait_until_written();
+    // What is read again has no pause to wait for.
+    logger.svlogd.signal(Signal::SIGHUP);
+    logger.wait_for("all are compressed", |names| names.len() > 10 && count(names, ".s.gz") == names.len());
     logger.check();
 }
 
