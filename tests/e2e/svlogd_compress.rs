@@ -372,13 +372,13 @@ fn too_many_waiting_files_hold_the_log(subject: &Subject) {
     fs::write(logger.dir.join("config"), "s400\nn0\ncompress gzip\n").unwrap();
     logger.svlogd.signal(Signal::SIGHUP);
     eventually("a compression", || compressor(logger.svlogd.pid()));
-    logger.write(2500);
+    logger.write(2100);
     let pausing = "pausing: 100 files wait for compression: ";
     eventually("the log is held", || logger.svlogd.stderr().contains(pausing).then_some(()));
     logger.wait_for("the files are sealed", |names| count(names, ".s") == 101);
     drop(lock);
-    logger.wait_until_written();
     logger.wait_for("all are compressed", |names| names.len() > 101 && count(names, ".s.gz") == names.len());
+    logger.wait_until_written();
     logger.check();
 }
 
