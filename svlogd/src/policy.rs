@@ -25,9 +25,10 @@ pub struct Portion {
 }
 
 impl Policy {
-    /// Whether a `current` of `written` bytes can take no more.
-    pub fn is_full(&self, written: u64) -> bool {
-        self.size != 0 && written >= self.size
+    /// Whether a `current` of `written` bytes can take no more; it may end amid a line, as after a write that was cut
+    /// short.
+    pub fn is_full(&self, written: u64, is_mid_line: bool) -> bool {
+        self.size != 0 && written >= self.size && !(self.whole_lines && is_mid_line)
     }
 
     /// How much of `bytes` a `current` of `written` bytes, which is not full, takes.
@@ -44,8 +45,9 @@ impl Policy {
                 return Portion { length: from + newline + 1, rotate: true };
             }
         }
-        if self.whole_lines && room > 0 {
-            let length = memchr(b'\n', &bytes[room - 1..]).map_or(bytes.len(), |newline| room + newline);
+        if self.whole_lines {
+            let from = room.saturating_sub(1);
+            let length = memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |newline| from + newline + 1);
             return Portion { length, rotate: false };
         }
         Portion { length: room, rotate: false }
@@ -124,20 +126,25 @@ mod tests {
         Policy { size, line_limit, whole_lines: false }
     }
 
-    /// The files that come of `bytes` and of `write_size` bytes offered at a time.
-    fn files(policy: &Policy, bytes: &[u8], write_size: usize) -> Vec<Vec<u8>> {
-        let mut files = vec![Vec::new()];
+    /// The files that come of `bytes` and of `write_size` bytes offered at a time, where a write takes no more than the
+    /// next of `capacities`, which come over and over.
+    fn files(policy: &Policy, bytes: &[u8], write_size: usize, capacities: &[usize]) -> Vec<Vec<u8>> {
+        let mut files: Vec<Vec<u8>> = vec![Vec::new()];
+        let mut capacities = capacities.iter().cycle();
         for mut chunk in bytes.chunks(write_size) {
             while !chunk.is_empty() {
-                if policy.is_full(files.last().unwrap().len() as u64) {
+                let current = files.last().unwrap();
+                let is_mid_line = current.last().is_some_and(|&byte| byte != b'\n');
+                if policy.is_full(current.len() as u64, is_mid_line) {
                     files.push(Vec::new());
                 }
                 let current = files.last_mut().unwrap();
                 let portion = policy.portion(current.len() as u64, chunk);
                 assert!(portion.length > 0);
-                current.extend_from_slice(&chunk[..portion.length]);
-                chunk = &chunk[portion.length..];
-                if portion.rotate {
+                let count = portion.length.min(*capacities.next().unwrap());
+                current.extend_from_slice(&chunk[..count]);
+                chunk = &chunk[count..];
+                if portion.rotate && count == portion.length {
                     files.push(Vec::new());
                 }
             }
@@ -156,13 +163,13 @@ mod tests {
     fn a_line_is_cut_at_the_size() {
         let portion = policy(5, 2).portion(0, b"1234567\n");
         assert_eq!(portion, Portion { length: 5, rotate: false });
-        assert!(policy(5, 2).is_full(5));
+        assert!(policy(5, 2).is_full(5, true));
     }
 
     #[test]
     fn with_size_zero_nothing_is_rotated() {
         assert_eq!(policy(0, 10).portion(u64::MAX, b"a\n"), Portion { length: 2, rotate: false });
-        assert!(!policy(0, 10).is_full(u64::MAX));
+        assert!(!policy(0, 10).is_full(u64::MAX, false));
     }
 
     #[test]
@@ -201,7 +208,16 @@ mod tests {
         ] {
             assert_eq!(whole.portion(0, bytes), Portion { length, rotate: false }, "{bytes:?}");
         }
-        assert!(whole.is_full(19) && !whole.is_full(9));
+        assert!(whole.is_full(19, false) && !whole.is_full(9, false));
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_continued_in_a_full_file() {
+        let whole = Policy { whole_lines: true, ..policy(10, 100) };
+        assert!(!whole.is_full(12, true));
+        for (written, bytes, length) in [(12, &b"bc\nd\n"[..], 3), (10, b"\nd\n", 1), (12, b"bc", 2)] {
+            assert_eq!(whole.portion(written, bytes), Portion { length, rotate: false }, "{bytes:?}");
+        }
     }
 
     proptest! {
@@ -211,12 +227,28 @@ mod tests {
             size in 1_u64..60,
             line_limit in 1_u64..80,
             write_size in 1_usize..40,
+            capacities in prop::collection::vec(1_usize..40, 1..5),
         ) {
             let policy = policy(size, line_limit);
-            let whole = files(&policy, &bytes, bytes.len().max(1));
-            prop_assert_eq!(&whole, &files(&policy, &bytes, write_size));
+            let whole = files(&policy, &bytes, bytes.len().max(1), &[usize::MAX]);
+            prop_assert_eq!(&whole, &files(&policy, &bytes, write_size, &capacities));
             prop_assert_eq!(&whole.concat(), &bytes);
             prop_assert!(whole.iter().all(|file| file.len() as u64 <= size));
+        }
+
+        #[test]
+        fn writes_that_are_cut_short_tear_no_whole_line(
+            lines in prop::collection::vec("[ab]{0,30}\n", 0..30),
+            size in 1_u64..60,
+            line_limit in 1_u64..80,
+            capacities in prop::collection::vec(1_usize..40, 1..5),
+        ) {
+            let policy = Policy { whole_lines: true, ..policy(size, line_limit) };
+            let bytes = lines.concat().into_bytes();
+            let whole = files(&policy, &bytes, bytes.len().max(1), &[usize::MAX]);
+            prop_assert_eq!(&whole, &files(&policy, &bytes, bytes.len().max(1), &capacities));
+            prop_assert_eq!(&whole.concat(), &bytes);
+            prop_assert!(whole.iter().all(|file| file.is_empty() || file.ends_with(b"\n")));
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Writer {
     sync: Option<SyncDelay>,
     /// What is to be written.
     gathered: Vec<u8>,
+    /// The last byte that was written is no newline: a write was cut short, or a line is longer than what was read.
+    is_mid_line: bool,
     rotation: Rotation,
     pause: Option<Pause>,
     /// What was said of the pause, so that it is said once.
@@ -111,6 +113,8 @@ impl Writer {
             age: settings.age,
             schedule,
             sync: settings.fsync.map(SyncDelay::new),
+            // What could not be written may be the rest of a line.
+            is_mid_line: !unwritten.is_empty(),
             gathered: unwritten,
             rotation: Rotation::None,
             pause: None,
@@ -307,7 +311,7 @@ impl Writer {
         if !bytes.is_empty() {
             self.current.verify(&self.directory, report);
         }
-        let is_full = !bytes.is_empty() && self.policy.is_full(self.current.size());
+        let is_full = !bytes.is_empty() && self.policy.is_full(self.current.size(), self.is_mid_line);
         if is_full || self.rotation == Rotation::Due {
             self.rotate(report)?;
         }
@@ -316,6 +320,7 @@ impl Writer {
         }
         let portion = self.policy.portion(self.current.size(), bytes);
         let count = self.write_making_room(&bytes[..portion.length], report)?;
+        self.is_mid_line = !bytes[..count].ends_with(b"\n");
         if let Some(sync) = &mut self.sync {
             sync.written(clock::now().monotonic);
         }

@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(killed_while_it_waits_it_loses_nothing),
     case!(full_disk_is_waited_out).root(),
     case!(held_bytes_outlive_a_hangup_that_fails).root(),
+    case!(full_disk_tears_no_object).root(),
     case!(failing_processor_is_retried_at_a_pace),
     case!(logging_goes_on_while_a_processor_fails),
     case!(processor_killed_by_a_signal_has_failed),
@@ -180,6 +181,29 @@ fn full_disk_is_waited_out(subject: &Subject) {
         lines.iter().all(|line| line.contains("disk/log") && line.contains("No space left")),
         "{lines:?}"
     );
+}
+
+/// "No object is continued in another file", also where the disk was full amid one, and `current` had `size` bytes then.
+fn full_disk_tears_no_object(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 64);
+    let dir = sandbox.mkdir("disk/log");
+    sandbox.write("disk/log/config", "s8100\nn0\nformat json\n");
+    disk.fill();
+    let ballast = File::options().write(true).open(sandbox.join("disk/ballast")).unwrap();
+    ballast.set_len(ballast.metadata().unwrap().len() - 8192).unwrap();
+    drop(ballast);
+    // The fifth object begins too early to be the last, and goes beyond what there is room for.
+    let mut logger = Logger::new(&sandbox, &["disk/log"]);
+    logger.write(&format!("{}\n", "\"".repeat(800)).repeat(6));
+    eventually("it pauses", || logger.svlogd.stderr().contains("svlogd: pausing: ").then_some(()));
+    assert_eq!(current(&dir).len(), 8192, "amid an object");
+    disk.free();
+    eventually("all is written", || {
+        (all(&dir).lines().count() == 6 && all(&dir).ends_with('\n')).then_some(())
+    });
+    assert_eq!(current(&dir).lines().count(), 1, "a new file for the sixth");
+    assert!(current(&dir).starts_with("{\"time\""));
 }
 
 /// What a full disk held back is not forgotten when HUP cannot open the directory again, and written when it can.
