@@ -13,11 +13,42 @@ use crate::numbered::{Count, LONGEST, write_unevenly};
 
 pub(crate) const CASES: &[Case] = &[
     case!(usr1_tells_the_counters),
+    case!(verbose_tells_the_reasons),
     case!(storm_of_hup_loses_no_line).patient(),
     case!(storm_of_alrm_loses_no_line).patient(),
     case!(storm_of_usr1_loses_no_line).patient(),
     case!(storm_of_all_loses_no_line).patient(),
 ];
+
+/// What runit's `-v` does not tell: why a file is rotated before it is full, or deleted by a line of ours.
+fn verbose_tells_the_reasons(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    // Of 2001, and of 2004.
+    for old in ["@400000003a4fc880075bcd15.s", "@400000004008c880075bcd15.s"] {
+        sandbox.write(format!("log/{old}"), "old\n");
+    }
+    sandbox.write("log/config", "max-age 52w\nmax-total 5\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-v", "log"]).stdin(Stdio::piped()));
+    svlogd.stdin().write_all(b"one\n").unwrap();
+    let said = svlogd.wait().stderr;
+    for old in ["@400000003a4fc880075bcd15.s", "@400000004008c880075bcd15.s"] {
+        assert!(said.contains(&format!("svlogd: info: delete: log/{old} max-age\n")), "{said}");
+    }
+
+    let mut svlogd = sandbox.start(command.args(["-v", "log"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    let said = |what: &str| eventually(what, || svlogd.stderr().contains(what).then_some(()));
+    said("svlogd: info: append: log/current\n");
+    svlogd.signal(Signal::SIGALRM);
+    said(
+        "svlogd: info: sigalarm received.\nsvlogd: info: rotate: log/current ALRM\nsvlogd: info: rename: log/current @",
+    );
+    input.write_all(b"two\n").unwrap();
+    said(".s max-total\n");
+    assert_eq!(fs::read_to_string(dir.join("current")).unwrap(), "two\n");
+}
 
 /// Sends signals without a pause for as long as lines are written: each line is there once.
 fn storm(subject: &Subject, signals: &[Signal]) {
