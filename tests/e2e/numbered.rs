@@ -94,9 +94,3 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
-
-/// The bytes in the old files and in `current`.
-pub(crate) fn size(dir: &Path) -> u64 {
-    // One may be renamed meanwhile.
-    files(dir).iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
-}

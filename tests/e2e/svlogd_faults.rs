@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually};
 
-use crate::numbered::{Count, LONGEST, files, lines, size, write_unevenly};
+use crate::numbered::{Count, LONGEST, files, lines, write_unevenly};
 
 pub(crate) const CASES: &[Case] = &[
     case!(killed_over_and_over_it_loses_no_line).patient(),
@@ -115,6 +115,8 @@ struct FullDisk<'a> {
     dir: PathBuf,
     sandbox: &'a Sandbox,
     output: OwnedFd,
+    /// So that there is no end before the test wants it.
+    input: OwnedFd,
 }
 
 impl<'a> FullDisk<'a> {
@@ -124,8 +126,9 @@ impl<'a> FullDisk<'a> {
         sandbox.write("disk/log/config", "n0\ns50000\n");
         let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let pause = Duration::from_millis(3);
-        let writer = thread::spawn(move || write_unevenly(File::from(input), 0..total, pause));
-        (Self { disk, dir, sandbox, output }, writer)
+        let to = File::from(input.try_clone().unwrap());
+        let writer = thread::spawn(move || write_unevenly(to, 0..total, pause));
+        (Self { disk, dir, sandbox, output, input }, writer)
     }
 
     fn start(&self) -> Running {
@@ -140,11 +143,23 @@ impl<'a> FullDisk<'a> {
         let before = pauses();
         self.disk.fill();
         eventually("it pauses", || (pauses() > before || writer.is_finished()).then_some(()));
-        let full = size(&self.dir);
+        let read = lines_read(svlogd);
         self.disk.free();
-        // Filled again before it has noticed, the pause would be the same one.
-        eventually("it goes on", || (size(&self.dir) > full || writer.is_finished()).then_some(()));
+        // Filled again before it has written all that it held back, the pause would be the same one.
+        eventually("it reads on", || (lines_read(svlogd) > read || writer.is_finished()).then_some(()));
     }
+}
+
+/// How many lines it has read.
+fn lines_read(svlogd: &Running) -> u64 {
+    let before = svlogd.stderr().matches("counters: ").count();
+    svlogd.signal(Signal::SIGUSR1);
+    eventually("the counters", || {
+        let said = svlogd.stderr();
+        let (_, told) = said.rsplit_once("counters: lines=").filter(|_| said.ends_with('\n'))?;
+        let is_new = said.matches("counters: ").count() > before;
+        told.split(' ').next().filter(|_| is_new)?.parse().ok()
+    })
 }
 
 /// Said once each time, whatever is tried meanwhile; every line is there once, and whole.
@@ -158,11 +173,11 @@ fn disk_filled_and_freed_loses_no_line(subject: &Subject) {
         full.fill_and_free(&svlogd, &writer);
     }
     writer.join().unwrap();
-    let FullDisk { disk: _disk, dir, output, .. } = full;
-    drop(output);
+    let FullDisk { disk: _disk, dir, input, .. } = full;
+    drop(input);
     let end = svlogd.wait();
     assert_eq!(end.code, Some(0));
-    let said: Vec<_> = end.stderr.lines().collect();
+    let said: Vec<_> = end.stderr.lines().filter(|line| !line.contains("counters: ")).collect();
     assert!((1..=ROUNDS).contains(&said.len()), "{said:?}");
     assert!(said.iter().all(|line| line.starts_with("svlogd: pausing: ")), "{said:?}");
     Count::of(&dir).assert_exact(TOTAL);
@@ -183,9 +198,11 @@ fn killed_on_a_full_disk_it_loses_no_line(subject: &Subject) {
         full.disk.free();
     }
     let mut svlogd = full.start();
+    let FullDisk { disk: _disk, dir, input, .. } = full;
+    drop(input);
     assert_eq!(svlogd.wait().code, Some(0));
     writer.join().unwrap();
-    let count = Count::of(&full.dir);
+    let count = Count::of(&dir);
     count.assert_complete(TOTAL);
     assert!(count.most_twice <= LOOK && count.torn.iter().all(|line| !line.ends_with('\n')), "{count:?}");
 }
