@@ -13,6 +13,7 @@ use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::wall_timer::WallTimer;
 use svlib::sys::{clock, memory, process, startup};
+use svlib::tai64n::Tai64n;
 
 use crate::cli::Request;
 use crate::format::{STAMP_LENGTH, Stamper};
@@ -184,7 +185,7 @@ impl Logger {
     /// Sets the timer to what the wall clock asks for next. Whether it was not set to that: then the wall clock is to be
     /// looked at.
     fn set_timer(&mut self) -> bool {
-        let Some(due) = self.logs().filter_map(|log| log.writer.wall_deadline()).min() else { return false };
+        let Some(due) = wall_deadline(&self.slots) else { return false };
         let set = match &mut self.timer {
             Some(timer) => timer.set(due),
             None => WallTimer::new().and_then(|timer| self.timer.insert(timer).set(due)),
@@ -291,8 +292,12 @@ impl Logger {
         let Self { report, stamper, slots, .. } = self;
         for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
             if log.losses_due().is_some_and(|due| due <= time) {
-                let stamp = stamper.as_mut().map_or(&[] as &[u8], |stamper| stamper.stamp(clock::wall()));
-                log.tell_losses(time, stamp, report);
+                let now = clock::wall();
+                if log.writer.wall_deadline().is_some_and(|due| due <= now.unix_seconds()) {
+                    log.writer.tend_wall(now, report);
+                }
+                let stamp = stamper.as_mut().map_or(&[] as &[u8], |stamper| stamper.stamp(now));
+                log.tell_losses(time, now, stamp, report);
             }
         }
     }
@@ -374,12 +379,20 @@ impl Logger {
         let (buffer, begin) = input.ready();
         let mut taken = begin;
         let mut stamp = [0; STAMP_LENGTH];
+        let mut due = wall_deadline(slots);
+        let is_timed = due.is_some()
+            || stamper.is_some()
+            || slots.iter().any(|slot| slot.log.as_ref().is_some_and(LogDir::stamps_itself));
+        let mut now = if is_timed { clock::wall() } else { Tai64n::EPOCH };
         let takes_any = |slot: &Slot| slot.log.as_ref().is_none_or(LogDir::takes_any_line);
         if stamper.is_none()
             && slots.iter().all(takes_any)
             && let Some(lines) = splitter.next_lines(buffer, taken)
         {
             taken = lines.end;
+            if due.is_some_and(|due| due <= now.unix_seconds()) {
+                due = tend_wall(slots, now, buffer, report);
+            }
             let count = memchr_iter(b'\n', &buffer[lines.clone()]).count();
             report.counters.lines.add(count as u64);
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
@@ -390,13 +403,20 @@ impl Logger {
             taken = piece.with_newline().end;
             if piece.first {
                 report.counters.lines.add(1);
+                if is_timed {
+                    now = clock::wall();
+                }
+                // Before the timer says so: a line belongs to the file of the time in its stamp.
+                if due.is_some_and(|due| due <= now.unix_seconds()) {
+                    due = tend_wall(slots, now, buffer, report);
+                }
                 if let Some(stamper) = stamper {
-                    stamp.copy_from_slice(stamper.stamp(clock::wall()));
+                    stamp.copy_from_slice(stamper.stamp(now));
                 }
             }
             let stamp = if stamper.is_some() { &stamp[..] } else { &[] };
             for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
-                log.take(buffer, &piece, stamp, report);
+                log.take(buffer, &piece, now, stamp, report);
             }
         }
         for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
@@ -414,4 +434,18 @@ impl Logger {
             self.process();
         }
     }
+}
+
+/// When the wall clock asks for something, in Unix seconds.
+fn wall_deadline(slots: &[Slot]) -> Option<i64> {
+    slots.iter().filter_map(|slot| slot.log.as_ref()?.writer.wall_deadline()).min()
+}
+
+/// Does what the wall clock asks for at `now`, after what was taken from `buffer`. Returns when it asks for more.
+fn tend_wall(slots: &mut [Slot], now: Tai64n, buffer: &[u8], report: &Report) -> Option<i64> {
+    for log in slots.iter_mut().filter_map(|slot| slot.log.as_mut()) {
+        log.finish(buffer, report);
+        log.writer.tend_wall(now, report);
+    }
+    wall_deadline(slots)
 }

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::sys::lock::Lock;
 use svlib::sys::{clock, timezone};
+use svlib::tai64n::Tai64n;
 
 use crate::clean;
 use crate::config::Config;
@@ -180,14 +181,14 @@ impl LogDir {
     }
 
     /// Takes a piece of a line, found in `buffer`. What is to be written is written with [`finish`](Self::finish) at the
-    /// latest. `stamp` may be empty.
-    pub fn take(&mut self, buffer: &[u8], piece: &Piece, stamp: &[u8], report: &Report) {
+    /// latest. The line came at `now`; `stamp`, the command line's, may be empty.
+    pub fn take(&mut self, buffer: &[u8], piece: &Piece, now: Tai64n, stamp: &[u8], report: &Report) {
         let mut own = [0; LONGEST_STAMP];
         let stamp = match &mut self.stamping {
             Stamping::Given => stamp,
             Stamping::None => &[],
             Stamping::Own(stamper) => {
-                let stamp = stamper.stamp(clock::wall());
+                let stamp = stamper.stamp(now);
                 own[..stamp.len()].copy_from_slice(stamp);
                 &own[..stamp.len()]
             }
@@ -228,7 +229,12 @@ impl LogDir {
             && self.udp.is_none()
             && self.forwarders.is_empty()
             && self.prefix.is_empty()
-            && !matches!(self.stamping, Stamping::Own(_))
+            && !self.stamps_itself()
+    }
+
+    /// Whether it has to be told when a line came.
+    pub fn stamps_itself(&self) -> bool {
+        matches!(self.stamping, Stamping::Own(_))
     }
 
     /// Takes `count` whole lines at once: for a directory that [takes any](Self::takes_any_line).
@@ -255,8 +261,8 @@ impl LogDir {
     }
 
     /// Writes how many lines were suppressed, and how many were not forwarded, as far as that is due until `time`.
-    /// `stamp` is that of the command line.
-    pub fn tell_losses(&mut self, time: Duration, stamp: &[u8], report: &Report) {
+    /// It is `now`, for which `stamp` is that of the command line.
+    pub fn tell_losses(&mut self, time: Duration, now: Tai64n, stamp: &[u8], report: &Report) {
         let mut texts = Vec::new();
         if let Some(limiter) = &mut self.limiter
             && limiter.due().is_some_and(|due| due <= time)
@@ -269,7 +275,7 @@ impl LogDir {
                 Stamping::Given => self.line(stamp, &text),
                 Stamping::None => self.line(&[], &text),
                 Stamping::Own(stamper) => {
-                    let stamp = stamper.stamp(clock::wall()).to_vec();
+                    let stamp = stamper.stamp(now).to_vec();
                     self.line(&stamp, &text)
                 }
             };

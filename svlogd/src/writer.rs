@@ -221,24 +221,21 @@ impl Writer {
             return self.pause(failure.into(), report);
         }
         self.flush(report);
-        if matches!(self.rotation, Rotation::Asked(_))
-            && self.pause.is_none()
-            && let Err(Obstacle::Failure(failure)) = self.rotate(report)
-        {
-            self.pause(failure.into(), report);
-        }
+        self.rotate_if_asked(report);
         if self.pause.is_none() {
             self.said = None;
         }
     }
 
     /// Does what the wall clock asks for: when the time of [`wall_deadline`](Self::wall_deadline) has come, or the clock was
-    /// set. A rotation is left to [`tend`](Self::tend).
+    /// set. What is gathered is of the time before.
     pub fn tend_wall(&mut self, now: Tai64n, report: &Report) {
         if let Some(schedule) = &mut self.schedule
             && schedule.take_due(now.unix_seconds(), timezone::offset_at)
         {
             self.ask_rotation("the time");
+            self.flush(report);
+            self.rotate_if_asked(report);
         }
         if self.old_files.expiry().is_some_and(|expiry| expiry <= now) {
             self.prune(report);
@@ -342,6 +339,15 @@ impl Writer {
                         && self.old_files.make_room(&self.directory, report) => {}
                 result => return result,
             }
+        }
+    }
+
+    fn rotate_if_asked(&mut self, report: &Report) {
+        if matches!(self.rotation, Rotation::Asked(_))
+            && self.pause.is_none()
+            && let Err(Obstacle::Failure(failure)) = self.rotate(report)
+        {
+            self.pause(failure.into(), report);
         }
     }
 

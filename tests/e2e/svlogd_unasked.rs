@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
@@ -11,6 +12,7 @@ use svkit_tests::{Case, Sandbox, Subject, case, eventually};
 
 pub(crate) const CASES: &[Case] = &[
     case!(wall_clock_rotates),
+    case!(lines_are_in_the_file_of_their_time),
     case!(files_become_too_old),
     case!(total_is_kept_as_current_grows),
     case!(suppressed_lines_are_told),
@@ -67,6 +69,46 @@ fn wall_clock_rotates(subject: &Subject) {
         drop(input);
         assert_eq!((svlogd.wait().code, current(&dir).as_str()), (Some(0), "today\n"));
         break;
+    }
+}
+
+/// What comes while the clock strikes is in the file of the time in its stamp, the directory's or the command line's.
+fn lines_are_in_the_file_of_their_time(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dirs = ["own", "given"].map(|name| sandbox.mkdir(name));
+    for (name, format) in [("own", "format tai64n\n"), ("given", "")] {
+        sandbox.write(format!("{name}/config"), format!("s0\nn0\nrotate daily 00:00 local\n{format}"));
+    }
+    let midnight = loop {
+        let midnight = now().as_secs() as i64 + 3;
+        let mut command = sandbox.command("svlogd");
+        command.args(["-t", "own", "given"]).env("TZ", zone_of_midnight(midnight)).stdin(Stdio::piped());
+        let mut svlogd = sandbox.start(&mut command);
+        let mut input = svlogd.stdin();
+        input.write_all(b"yesterday\n").unwrap();
+        eventually("a line", || dirs.iter().all(|dir| current(dir).contains("yesterday")).then_some(()));
+        let near = Duration::from_millis(50);
+        let midnight_came = Duration::from_secs(midnight as u64);
+        let Some(time_left) = midnight_came.checked_sub(now() + near) else {
+            // This machine is busy: midnight was too near.
+            continue;
+        };
+        thread::sleep(time_left);
+        while now() < midnight_came + near {
+            input.write_all(&b"x\n".repeat(10)).unwrap();
+        }
+        drop(input);
+        assert_eq!(svlogd.wait().code, Some(0));
+        break midnight;
+    };
+    let label = format!("@{:016x}00000000", (1 << 62) + 10 + midnight);
+    for dir in dirs {
+        let read = |file: String| fs::read_to_string(dir.join(file)).unwrap();
+        let old: String = old_files(&dir).into_iter().map(read).collect();
+        assert_eq!(old.lines().find(|&line| line >= label.as_str()), None, "{label}, {}", dir.display());
+        let current = current(&dir);
+        assert_eq!(current.lines().find(|&line| line < label.as_str()), None, "{label}, {}", dir.display());
+        assert!(!old.is_empty() && !current.is_empty());
     }
 }
 
