@@ -114,6 +114,9 @@ impl LogDir {
         let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
         let config = read_config(&directory, report)?;
         directory.set_permissions(Permissions::new(config.mode));
+        if config.has_local_time() {
+            timezone::reload();
+        }
         let stamping = stamping(&config);
         let mut rewriter = rewriter(&config, line_limit).map(Box::new);
         let filter = match Filter::new(config.rules) {

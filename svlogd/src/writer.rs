@@ -12,7 +12,7 @@ use svlib::exit_status::ExitStatus;
 use svlib::sys::{clock, timezone};
 use svlib::tai64n::Tai64n;
 
-use crate::config::setting::{ClockRotation, Zone};
+use crate::config::setting::ClockRotation;
 use crate::current::{Current, Failure, Found};
 use crate::directory::Directory;
 use crate::old_files::{Backlog, OldFiles, Underway};
@@ -409,9 +409,6 @@ impl Writer {
 fn schedule(rotation: ClockRotation, current: &Current) -> Schedule {
     let now = clock::wall().unix_seconds();
     let since = current.written_before().map_or(now, |written| written.min(now));
-    if rotation.zone == Zone::Local {
-        timezone::reload();
-    }
     Schedule::new(rotation, since, timezone::offset_at)
 }
 

@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(total_is_kept_as_current_grows),
     case!(suppressed_lines_are_told),
     case!(each_directory_has_its_format),
+    case!(hangup_reads_the_time_zone_again).root().needs(&["unshare"]),
     case!(alerts_are_cleaned),
     case!(object_is_a_line_after_hangup),
 ];
@@ -191,6 +192,36 @@ fn each_directory_has_its_format(subject: &Subject) {
     assert_eq!(log("json")[33..], *"\",\"service\":\"web\",\"message\":\"> a\\u001b\"}\n", "{}", log("json"));
     assert_eq!(log("local")[23..], *"+05:30 a\\x1b\n");
     assert_eq!(log("given")[25..], *" a\u{1b}\n");
+}
+
+/// A time zone (tzfile(5)) that is always so many hours ahead of UTC.
+fn zone_file(hours: u8) -> Vec<u8> {
+    let counts = [0_u32, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat();
+    let offset = (u32::from(hours) * 3600).to_be_bytes();
+    [b"TZif", &[0; 16][..], &counts, &offset, &[0, 0], b"XXX\0"].concat()
+}
+
+/// "After a change of the machine's time zone, send HUP."
+fn hangup_reads_the_time_zone_again(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "format rfc3339-local\n");
+    sandbox.write("zone", zone_file(3));
+    let script = "mount --bind zone /etc/localtime && exec svlogd log";
+    let mut command = sandbox.command("unshare");
+    command.args(["--mount", "sh", "-c", script]).env_remove("TZ").stdin(Stdio::piped());
+    let mut svlogd = sandbox.start(&mut command);
+    let mut input = svlogd.stdin();
+    input.write_all(b"before\n").unwrap();
+    eventually("a line", || current(&dir).ends_with("+03:00 before\n").then_some(()));
+    sandbox.write("zone", zone_file(5));
+    let zone = fs::File::options().write(true).open(sandbox.join("zone")).unwrap();
+    zone.set_modified(SystemTime::now() + Duration::from_secs(2)).unwrap();
+    svlogd.signal(Signal::SIGHUP);
+    eventually("the hangup", || {
+        input.write_all(b"after\n").unwrap();
+        current(&dir).ends_with("+05:00 after\n").then_some(())
+    });
 }
 
 /// Terminal escapes do not reach an operator's terminal through standard error either.

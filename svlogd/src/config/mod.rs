@@ -18,7 +18,7 @@ mod tests;
 use crate::expression::Expression;
 use crate::filter::{Effect, Matcher, Rule};
 use problem::{Diagnosis, Problem};
-use setting::{Clean, ClockRotation, Compression, Format, Forward, RateLimit};
+use setting::{Clean, ClockRotation, Compression, Format, FormatKind, Forward, RateLimit, Zone};
 use words::{Words, Wrong};
 
 /// The port of syslog, taken when a `u` or `U` line has none.
@@ -134,6 +134,12 @@ impl Config {
         diagnoses.extend(config.contradictions(text));
         diagnoses.sort_by_key(|found| found.line);
         (config, diagnoses)
+    }
+
+    /// Whether the local time zone matters.
+    pub fn has_local_time(&self) -> bool {
+        self.format.is_some_and(|format| format.kind == FormatKind::Rfc3339Local)
+            || self.clock_rotation.is_some_and(|rotation| rotation.zone == Zone::Local)
     }
 
     /// Lines that say nothing together with others.
