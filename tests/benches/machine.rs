@@ -23,7 +23,7 @@ pub(crate) fn describe(settings: &Settings, contenders: &[Contender]) -> String 
         "{}, {cores} cores ({}), Linux {}\n{}\nlog directories on {}; a logger syncs each file that becomes an old one, `cat` syncs nothing",
         output("date", &["-u", "+%Y-%m-%d"]),
         processor(),
-        read("/proc/sys/kernel/osrelease"),
+        kernel_version(),
         versions.join(", "),
         file_system(&settings.place),
     )
@@ -35,12 +35,16 @@ fn processor() -> String {
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
 }
 
-/// The type and device of the file system `path` is on.
+/// The kernel's release without what its builder has added to the number.
+fn kernel_version() -> String {
+    let release = read("/proc/sys/kernel/osrelease");
+    release.chars().take_while(|&char| char.is_ascii_digit() || char == '.').collect()
+}
+
+/// The type of the file system `path` is on.
 fn file_system(path: &Path) -> String {
-    let text = output("df", &["--output=fstype,source", &path.to_string_lossy()]);
-    let words: Vec<&str> =
-        text.lines().nth(1).unwrap_or("an unknown file system").split_whitespace().collect();
-    words.join(" ")
+    let text = output("df", &["--output=fstype", &path.to_string_lossy()]);
+    text.lines().nth(1).unwrap_or("an unknown file system").trim().to_owned()
 }
 
 fn read(path: &str) -> String {
