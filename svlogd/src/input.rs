@@ -363,5 +363,8 @@ impl<Source: AsFd> Input<Source> {
 /// Zeroed memory, which the kernel provides as it is used; `None` if there is not so much.
 fn allocate(size: usize) -> Option<Vec<u8>> {
     Vec::<u8>::new().try_reserve_exact(size).ok()?;
-    Some(vec![0; size])
+    let mut bytes = vec![0; size];
+    // The allocator has written zeros where it had used the memory before.
+    memory::release(&mut bytes);
+    Some(bytes)
 }
