@@ -12,7 +12,7 @@ use svlib::error::{Result, errno};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::wall_timer::WallTimer;
-use svlib::sys::{clock, memory, process, startup};
+use svlib::sys::{clock, memory, pipe, process, startup};
 use svlib::tai64n::Tai64n;
 
 use crate::cli::Request;
@@ -81,7 +81,14 @@ impl Logger {
             report.fatal(message);
             ExitCode::from(FAILED)
         };
-        let signals = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGCHLD];
+        let signals = [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGALRM,
+            Signal::SIGUSR1,
+            Signal::SIGCHLD,
+            pipe::SIGNAL,
+        ];
         let signals = Signals::block(&signals).map_err(|error| fatal(&error))?;
         let is_changed = request.replacement.is_some();
         let input = Input::new(io::stdin(), request.buffer_size, request.line_limit, is_changed);
@@ -270,6 +277,7 @@ impl Logger {
                     self.open_directories()?;
                 }
                 Signal::SIGCHLD => self.reap(),
+                pipe::SIGNAL => self.input.look_again(),
                 _ => {}
             }
         }

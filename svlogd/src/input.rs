@@ -19,7 +19,8 @@
 //! What is taken out is compared with what was seen. Where it differs, another process reads from the pipe, too. What was
 //! got unseen is written then, and from now on the pipe is read plainly, as its readers share it.
 //!
-//! A pipe with the beginning of a line in it is always readable; for more in it, [`Arrivals`] are waited for.
+//! A pipe with the beginning of a line in it is always readable; for more in it, [`Arrivals`] are waited for, and a signal
+//! that tells of a writer with more than there is room for, see [`pipe::set_signals`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,6 +94,8 @@ struct View {
     capacity: usize,
     /// The last look found nothing new behind the beginning of a line.
     is_all_seen: bool,
+    /// A signal tells of what is written.
+    is_told: bool,
     is_hung_up: bool,
 }
 
@@ -110,7 +113,7 @@ impl View {
             return Err(Errno::EMSGSIZE);
         }
         let arrivals = Arrivals::new(&source)?;
-        Ok(Self { copy, arrivals, capacity, is_all_seen: false, is_hung_up: false })
+        Ok(Self { copy, arrivals, capacity, is_all_seen: false, is_told: false, is_hung_up: false })
     }
 
     /// Fills `buffer` with what is at the front of `source`, of which the first `seen` bytes are no news.
@@ -152,7 +155,13 @@ impl View {
         } else {
             Sight::Nothing
         };
-        self.is_all_seen = sight == Sight::Nothing && !self.is_hung_up;
+        let is_all_seen = sight == Sight::Nothing && !self.is_hung_up;
+        // What came before the signal was asked for is seen by one more look.
+        self.is_all_seen = is_all_seen && self.is_told;
+        if is_all_seen != self.is_told {
+            pipe::set_signals(&source, is_all_seen)?;
+            self.is_told = is_all_seen;
+        }
         Ok((count, sight))
     }
 }
@@ -200,6 +209,13 @@ impl<Source: AsFd> Input<Source> {
     /// Why standard input is read plainly, although it is a pipe.
     pub fn obstacle(&self) -> Option<Errno> {
         self.obstacle
+    }
+
+    /// Something was written to standard input: a [`pipe::SIGNAL`] has come.
+    pub fn look_again(&mut self) {
+        if let Some(view) = &mut self.view {
+            view.is_all_seen = false;
+        }
     }
 
     /// What becomes readable when there is something to [`read`](Self::read).

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -17,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(line_that_term_interrupts_is_written),
     case!(half_a_line_is_written_after_term),
     case!(killed_while_it_waits_it_loses_nothing),
+    case!(more_than_the_pipe_holds_in_one_write_is_read),
     case!(full_disk_is_waited_out).root(),
     case!(held_bytes_outlive_a_hangup_that_fails).root(),
     case!(full_disk_tears_no_object).root(),
@@ -25,6 +27,30 @@ pub(crate) const CASES: &[Case] = &[
     case!(processor_killed_by_a_signal_has_failed),
     case!(unknown_config_lines_are_warned_about),
 ];
+
+/// Amid such a write, the kernel does not tell of what has come, unless the pipe was empty: but it has half a line.
+fn more_than_the_pipe_holds_in_one_write_is_read(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    fs::write(dir.join("config"), "s0\n").unwrap();
+    let mut svlogd = sandbox.start(sandbox.command("svlogd").arg(&dir).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    let mut written = 0;
+    for _ in 0..20 {
+        input.write_all(b"a line\nhalf ").unwrap();
+        written += b"a line\n".len();
+        let size = || fs::metadata(dir.join("current")).map_or(0, |file| file.len() as usize);
+        eventually("the line is written", || (size() == written).then_some(()));
+        let writer = thread::spawn(move || {
+            input.write_all(&b"a line\n".repeat(400_000)).unwrap();
+            input
+        });
+        eventually("all of it is read", || writer.is_finished().then_some(()));
+        input = writer.join().unwrap();
+        written += b"half ".len() + b"a line\n".len() * 400_000;
+        eventually("all of it is written", || (size() == written).then_some(()));
+    }
+}
 
 fn old_files(dir: &Path, suffix: &str) -> usize {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

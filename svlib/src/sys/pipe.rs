@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
+use nix::unistd::getpid;
 
 use super::fd;
 
@@ -49,6 +51,30 @@ pub fn unread(pipe: impl AsFd) -> nix::Result<usize> {
     let result = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
     Errno::result(result).map(|_| usize::try_from(count).unwrap_or_default())
 }
+
+/// The signal of [`set_signals`]. Where it is not blocked, it is ignored.
+pub const SIGNAL: Signal = Signal::SIGURG;
+
+/// Whether [`SIGNAL`] comes to this process whenever something is written to `pipe` (`O_ASYNC`): also when a writer that
+/// has more to write than there is room for begins to wait, amid its write(2). Of that, epoll(7) tells nothing unless the
+/// pipe was empty.
+///
+/// # Errors
+/// What fcntl(2) reports.
+pub fn set_signals(pipe: impl AsFd, on: bool) -> nix::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(&pipe, FcntlArg::F_GETFL)?);
+    if on {
+        for (command, value) in [(libc::F_SETOWN, getpid().as_raw()), (F_SETSIG, SIGNAL as libc::c_int)] {
+            // SAFETY: both take an int, and touch no memory.
+            Errno::result(unsafe { libc::fcntl(pipe.as_fd().as_raw_fd(), command, value) })?;
+        }
+    }
+    flags.set(OFlag::O_ASYNC, on);
+    fcntl(&pipe, FcntlArg::F_SETFL(flags)).map(drop)
+}
+
+/// Of Linux (`fcntl.h`); the libc crate has none.
+const F_SETSIG: libc::c_int = 10;
 
 /// Becomes readable when something is written to a pipe, not while something is in it (epoll(7), edge-triggered).
 #[derive(Debug)]
