@@ -133,9 +133,10 @@ impl Directory {
     /// What open(2) and readdir(3) report.
     pub fn unused_name(&self, time: Tai64n, last: Option<LogName>) -> nix::Result<LogName> {
         let names = self.old_files()?;
-        let times = names.iter().chain(&last).map(|name| name.time);
-        let last = times.filter(|&time| is_possible(time)).max();
-        Ok(LogName::new(last.map_or(time, |last| time.max(next(last))), Stage::Unprocessed))
+        let times = names.iter().chain(&last).map(|name| name.time).filter(|&time| is_possible(time));
+        // Of the last time there is, none is later.
+        let next = times.map(next).filter(|&time| is_possible(time)).max();
+        Ok(LogName::new(next.map_or(time, |next| time.max(next)), Stage::Unprocessed))
     }
 
     fn open_at(&self, file: &OsStr, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
@@ -206,9 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_time_is_not_followed() {
+    fn a_name_that_is_no_time_or_the_last_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["@ffffffffffffffff3b9ac9ff.s", "@4000000037c219bfffffffff.s"] {
+        let names =
+            ["@ffffffffffffffff3b9ac9ff.s", "@4000000037c219bfffffffff.s", "@7fffffffffffffff3b9ac9ff.s"];
+        for name in names {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let time = Tai64n { seconds: 1 << 62, nanos: 0 };

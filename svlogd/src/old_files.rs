@@ -231,17 +231,17 @@ impl OldFiles {
             return;
         }
         let names = self.names("unable to read directory", directory, report);
-        let mut files: Vec<_> = names
-            .into_iter()
-            .filter_map(|name| size(name, directory).map(|bytes| OldFile { name, bytes }))
-            .collect();
+        let mut files: Vec<_> = names.into_iter().filter_map(|name| old_file(name, directory)).collect();
         let is_needed = |name| self.processor.needs(name);
-        let now = clock::wall();
-        let pruning = self.retention.prune(&mut files, current, now, is_needed);
+        let pruning = self.retention.prune(&mut files, current, clock::wall(), is_needed);
         (self.expiry, self.room) = (pruning.expiry, pruning.room);
-        for name in pruning.remove {
-            let is_too_old = self.retention.is_too_old(name, now);
-            self.delete(name, if is_too_old { " max-age" } else { " max-total" }, directory, report);
+        for (index, name) in pruning.remove.into_iter().enumerate() {
+            self.delete(
+                name,
+                if index < pruning.too_old { " max-age" } else { " max-total" },
+                directory,
+                report,
+            );
         }
         self.sealer.tend(directory, report);
     }
@@ -323,11 +323,12 @@ impl OldFiles {
     }
 }
 
-/// The size of a file. `None` if it is gone.
-fn size(name: LogName, directory: &Directory) -> Option<u64> {
+/// What there is of a file. `None` if it is gone.
+fn old_file(name: LogName, directory: &Directory) -> Option<OldFile> {
     // It may not have its name yet, be renamed this moment, or be compressed.
     let [gzip, zstd] = [Packing::Gzip, Packing::Zstd].map(|packing| name.packed(packing));
     let names = [name, name.at(Stage::Unprocessed), name, gzip, zstd];
     let stat = names.into_iter().find_map(|name| directory.stat(name.to_string()).ok())?;
-    Some(u64::try_from(stat.st_size).unwrap_or_default())
+    let written = Tai64n::from_unix(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
+    Some(OldFile { name, bytes: u64::try_from(stat.st_size).unwrap_or_default(), written })
 }

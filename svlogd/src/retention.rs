@@ -38,6 +38,8 @@ pub struct OldFile {
     pub name: LogName,
     /// Its size.
     pub bytes: u64,
+    /// When it was last written.
+    pub written: Tai64n,
 }
 
 /// What is to be done, and when it is to be looked at again.
@@ -45,6 +47,8 @@ pub struct OldFile {
 pub struct Pruning {
     /// These go, the oldest first.
     pub remove: Vec<LogName>,
+    /// So many of them, the first ones, because they are too old.
+    pub too_old: usize,
     /// At this time the next file will be too old.
     pub expiry: Option<Tai64n>,
     /// Once `current` has more than so many bytes, the total is too much, and one of the files can go.
@@ -69,13 +73,7 @@ impl Retention {
         self.max_age.is_some() || self.max_total.is_some()
     }
 
-    /// Whether a file is older than `max-age`.
-    pub fn is_too_old(&self, name: LogName, now: Tai64n) -> bool {
-        self.max_age.and_then(|age| later(name.time, age)).is_some_and(|expiry| expiry <= now)
-    }
-
-    /// What goes of `files`, in any order, beside a `current` of so many bytes; never a file that `is_needed`. A file
-    /// whose name is in the future has no age yet.
+    /// What goes of `files`, in any order, beside a `current` of so many bytes; never a file that `is_needed`.
     pub fn prune(
         &self,
         files: &mut [OldFile],
@@ -86,11 +84,14 @@ impl Retention {
         files.sort_unstable_by_key(|file| file.name);
         let mut stored = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
         let mut pruning = Pruning::default();
-        for file in files.iter().filter(|file| file.name.stage != Stage::Temporary && !is_needed(file.name)) {
-            let expiry = self.max_age.and_then(|age| later(file.name.time, age));
+        let may_go = |file: &OldFile| file.name.stage != Stage::Temporary && !is_needed(file.name);
+        for (file, time) in files.iter().zip(times(files, now)).filter(|(file, _)| may_go(file)) {
+            let expiry = self.max_age.and_then(|age| later(time, age));
+            let is_too_old = expiry.is_some_and(|expiry| expiry <= now);
             let is_too_much = self.max_total.is_some_and(|limit| stored.saturating_add(current) > limit);
-            if is_too_much || expiry.is_some_and(|expiry| expiry <= now) {
+            if is_too_old || is_too_much {
                 pruning.remove.push(file.name);
+                pruning.too_old += usize::from(is_too_old);
                 stored = stored.saturating_sub(file.bytes);
                 continue;
             }
@@ -110,6 +111,17 @@ fn oldest_beyond(keep: u64, names: &[LogName], is_needed: impl Fn(LogName) -> bo
     old().filter(|&name| !is_needed(name)).min().map_or(Surplus::AllNeeded, Surplus::Oldest)
 }
 
+/// The times that the ages of files count from, the oldest first: of their names. One with a name in the future, of a
+/// clock that was wrong or after such a name, counts from when it was written; and none as younger than a later one.
+fn times(files: &[OldFile], now: Tai64n) -> Vec<Tai64n> {
+    let time = |file: &OldFile| if file.name.time > now { file.written } else { file.name.time };
+    let mut times: Vec<_> = files.iter().map(time).collect();
+    for index in (1..times.len()).rev() {
+        times[index - 1] = times[index - 1].min(times[index]);
+    }
+    times
+}
+
 /// `None` if it is never so late.
 fn later(time: Tai64n, age: Duration) -> Option<Tai64n> {
     // The second after, so that a deadline in whole seconds is not a moment early.
@@ -127,7 +139,12 @@ mod tests {
     }
 
     fn file(seconds: u64, bytes: u64) -> OldFile {
-        OldFile { name: LogName::new(Tai64n { seconds, nanos: 5 }, Stage::Saved), bytes }
+        written(seconds, bytes, seconds)
+    }
+
+    fn written(seconds: u64, bytes: u64, written: u64) -> OldFile {
+        let time = Tai64n { seconds, nanos: 5 };
+        OldFile { name: LogName::new(time, Stage::Saved), bytes, written: at(written) }
     }
 
     fn at(seconds: u64) -> Tai64n {
@@ -156,7 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_future_has_no_age() {
+    fn a_file_of_the_future_counts_from_when_it_was_written() {
+        let mut files = [written(1000, 1, 40), written(1001, 1, 50)];
+        let pruning = aged(100).prune(&mut files, 0, at(145), |_| false);
+        assert_eq!((removed(&pruning), pruning.expiry), (vec![1000], Some(at(151))));
+        let pruning = aged(100).prune(&mut files[1..], 0, at(151), |_| false);
+        assert_eq!((removed(&pruning), pruning.too_old, pruning.expiry), (vec![1001], 1, None));
+        let pruning =
+            aged(100).prune(&mut [written(1000, 1, 1010), written(1001, 1, 50)], 0, at(10), |_| false);
+        assert_eq!(
+            (removed(&pruning), pruning.expiry),
+            (vec![], Some(at(151))),
+            "the first is the older one"
+        );
         let pruning = aged(100).prune(&mut [file(1000, 1)], 0, at(10), |_| false);
         assert_eq!((removed(&pruning), pruning.expiry), (vec![], Some(at(1101))));
         let pruning = aged(u64::MAX).prune(&mut [file(1000, 1)], 0, at(10), |_| false);
@@ -176,7 +205,7 @@ mod tests {
 
     #[test]
     fn needed_and_temporary_files_count_but_stay() {
-        let temporary = OldFile { name: file(2, 10).name.at(Stage::Temporary), bytes: 10 };
+        let temporary = OldFile { name: file(2, 10).name.at(Stage::Temporary), ..file(2, 10) };
         let mut files = [file(1, 10), temporary, file(3, 10)];
         let pruning = total(25).prune(&mut files, 0, at(0), |name| name.time.seconds == 1);
         assert_eq!((removed(&pruning), pruning.room), (vec![3], None));
@@ -277,6 +306,25 @@ mod tests {
             }
         }
 
+        /// Whatever the clock was when, no file outlives a later one, nor `max-age` by the time it was written.
+        #[test]
+        fn a_wrong_clock_keeps_no_file_for_ever(
+            files in prop::collection::btree_map(0_u64..200, 0_u64..200, 1..20),
+            max_age in 0_u64..120,
+            now in 0_u64..400,
+        ) {
+            let mut files: Vec<_> = files.iter().map(|(&name, &time)| written(name, 1, time)).collect();
+            let pruning = aged(max_age).prune(&mut files, 0, at(now), |_| false);
+            let count = pruning.remove.len();
+            let names: Vec<_> = files.iter().map(|file| file.name).collect();
+            prop_assert_eq!(&pruning.remove, &names[..count]);
+            prop_assert_eq!(pruning.too_old, count);
+            for file in &files[count..] {
+                let time = if file.name.time > at(now) { file.written } else { file.name.time };
+                prop_assert!(now <= time.seconds + max_age, "{:?}", file);
+            }
+        }
+
         /// Against taking one file after the other, as long as there is a reason.
         #[test]
         fn no_file_goes_without_need(
@@ -287,8 +335,8 @@ mod tests {
             now in 0_u64..200,
         ) {
             let of_kind = |(seconds, (bytes, kind))| {
-                let OldFile { name, bytes } = file(seconds, bytes);
-                OldFile { name: if kind == 0 { name.at(Stage::Temporary) } else { name }, bytes }
+                let file = file(seconds, bytes);
+                OldFile { name: if kind == 0 { file.name.at(Stage::Temporary) } else { file.name }, ..file }
             };
             let needed: Vec<u64> = files.iter().filter(|(_, (_, kind))| *kind == 1).map(|(&seconds, _)| seconds).collect();
             let is_needed = |name: LogName| needed.contains(&name.time.seconds);

@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(wall_clock_rotates),
     case!(lines_are_in_the_file_of_their_time),
     case!(files_become_too_old),
+    case!(files_of_a_wrong_clock_become_too_old),
     case!(total_is_kept_as_current_grows),
     case!(suppressed_lines_are_told),
     case!(each_directory_has_its_format),
@@ -130,6 +131,24 @@ fn files_become_too_old(subject: &Subject) {
     assert!(now().as_secs() >= seconds + 5 + 3600, "not before its time");
     drop(input);
     assert_eq!(svlogd.wait().code, Some(0));
+}
+
+/// "A file with a name in the future […] counts from when it was last written".
+fn files_of_a_wrong_clock_become_too_old(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "max-age 1h\nn0\n");
+    let name =
+        |minutes: u64| format!("@{:016x}00000000.s", (1 << 62) + 10 + now().as_secs() + 86400 + minutes);
+    let ages = [70, 50];
+    let names = ages.map(|minutes| name(100 - minutes));
+    for (name, minutes) in names.iter().zip(ages) {
+        sandbox.write(dir.join(name), "old\n");
+        let file = fs::File::options().write(true).open(dir.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60 * minutes)).unwrap();
+    }
+    assert_eq!(sandbox.run("svlogd", &["log"]).code, Some(0));
+    assert_eq!(old_files(&dir), names[1..]);
 }
 
 /// "Delete the oldest files while they and current have more bytes together", not only at a rotation.
