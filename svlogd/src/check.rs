@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use nix::errno::Errno;
 use svlib::diag::{Message, one_line};
 use svlib::error::{errno, reason};
 
@@ -51,7 +52,14 @@ pub fn run(directories: &[OsString], report: &Report) -> ExitCode {
 
 fn findings(name: &OsStr) -> nix::Result<Vec<u8>> {
     let directory = Directory::open(name)?;
-    let text = config_file::read(&directory)?.unwrap_or_default();
+    let text = match config_file::read(&directory) {
+        Err(Errno::ENXIO) => {
+            let mut finding = Vec::new();
+            (name, ": ", &config_file::reason(Errno::ENXIO)).append_to(&mut finding);
+            return Ok(one_line(&finding).to_vec());
+        }
+        text => text?.unwrap_or_default(),
+    };
     let (config, mut findings) = config_file::check(name, &text);
     if let Err(error) = Filter::new(config.rules) {
         let mut finding = Vec::new();

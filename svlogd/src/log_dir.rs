@@ -425,7 +425,8 @@ fn read_config(directory: &Directory, report: &Report) -> Option<Config> {
             text.unwrap_or_default()
         }
         Err(errno) => {
-            report.failure("unable to read config", &directory.name(), errno);
+            let reason = config_file::reason(errno);
+            report.warning(&("unable to read config: ", directory.name(), ": ", &reason));
             if writer::is_shortage(errno) {
                 return None;
             }

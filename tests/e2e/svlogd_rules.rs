@@ -11,6 +11,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(wrong_expression_is_passed_over),
     case!(check_names_file_line_and_column),
     case!(check_of_what_cannot_be_read),
+    case!(config_that_is_no_file_is_no_config),
     case!(explain_names_the_rule),
     case!(checked_and_explained_while_it_runs),
 ];
@@ -122,6 +123,19 @@ fn check_of_what_cannot_be_read(subject: &Subject) {
         sandbox.mkdir("empty");
         assert_eq!(sandbox.run("sh", &["-c", &script]).stderr, told, "{output_to}");
     }
+}
+
+/// What comes out of a fifo is not waited for, and what does not come is not taken for an empty config.
+fn config_that_is_no_file_is_no_config(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    sandbox.mkdir("log");
+    sandbox.run("mkfifo", &["log/config"]);
+    let output = sandbox.run("svlogd", &["--check", "log"]);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), "log: config is no regular file\n"));
+    let output = svlogd(&sandbox, &["log"], b"line\n");
+    assert_eq!(output.code, Some(0));
+    assert_eq!(output.stderr, "svlogd: warning: unable to read config: log: config is no regular file\n");
+    assert_eq!(current(&sandbox), b"line\n");
 }
 
 fn explain_names_the_rule(subject: &Subject) {
