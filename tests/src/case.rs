@@ -33,13 +33,14 @@ impl Case {
         }
     }
 
-    /// Needs uid 0; skipped, and said so, for others.
+    /// Needs uid 0; skipped, and said so, for others, unless the suite is to fail then.
     pub const fn root(mut self) -> Self {
         self.root = true;
         self
     }
 
-    /// Needs the address `::1`; skipped, and said so, where there is none.
+    /// Needs the address `::1`. Where the machine has none, it gets a network of its own, for which it takes root; where
+    /// that cannot be had either, it is skipped, and said so.
     pub const fn ipv6(mut self) -> Self {
         self.ipv6 = true;
         self

@@ -7,7 +7,7 @@
 //! | Variable | Meaning |
 //! |---|---|
 //! | `SVKIT_SUBJECT` | `ours`, `runit`, or a directory that holds the five programs; default: ours and the installed runit |
-//! | `SVKIT_REQUIRE_REFERENCES` | `1`: a reference that is not installed fails the suite instead of being skipped |
+//! | `SVKIT_REQUIRE_REFERENCES` | `1`: a reference that is not installed, or root that is missing, fails the suite instead of being skipped |
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -17,6 +17,7 @@
 mod case;
 mod disk;
 mod eventually;
+mod network;
 mod normalize;
 mod process;
 mod sandbox;

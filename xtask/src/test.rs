@@ -134,7 +134,7 @@ fn version(package: &str) -> String {
     }
 }
 
-/// Runs the workspace's tests; `closing_lines` gets what the runner says at the end of each of its programs.
+/// Runs the workspace's tests; `closing_lines` gets what the runner says at the end of each of its programs, and what was skipped.
 fn tests(strict: bool, closing_lines: &mut Vec<String>) -> Result<()> {
     let (output, input) = std::io::pipe().context("unable to create a pipe")?;
     let mut cargo = project::cargo();
@@ -155,7 +155,7 @@ fn tests(strict: bool, closing_lines: &mut Vec<String>) -> Result<()> {
         println!("{line}");
         if let Some(name) = runner_name(&line) {
             name.clone_into(&mut running);
-        } else if line.starts_with("test result: ") {
+        } else if line.starts_with("test result: ") || is_skip(&line) {
             closing_lines.push(format!("{running}: {line}"));
         }
     }
@@ -167,6 +167,11 @@ fn tests(strict: bool, closing_lines: &mut Vec<String>) -> Result<()> {
         bail!("cargo test ran no tests");
     }
     Ok(())
+}
+
+/// Whether a line names a case, or the reference of cases, that is left out.
+fn is_skip(line: &str) -> bool {
+    line.ends_with(": skipped")
 }
 
 /// The test program that a line of cargo's announces: its name without the hash that cargo appends.
