@@ -10,8 +10,9 @@ use regex_syntax::hir::ErrorKind;
 /// The most that an expression may compile to, in bytes.
 const COMPILED_LIMIT: usize = 1 << 20;
 
-/// What a search may hold in memory, in bytes. Searching is slower with less, never wrong.
-const CACHE_LIMIT: usize = 512 << 10;
+/// What the searches of a config may hold in memory, in bytes, in each direction. Searching is slower with less, never
+/// wrong.
+pub const CACHE_LIMIT: usize = 512 << 10;
 
 /// Their tables would take more memory than all of svlogd.
 const UNICODE_UNSUPPORTED: &str =
@@ -100,15 +101,15 @@ pub enum AnyOf {
 }
 
 impl AnyOf {
-    /// Compiles the expressions; `None` if there are none.
+    /// Compiles the expressions, a search for which may hold `cache` bytes; `None` if there are none.
     ///
     /// # Errors
     /// They are too large together, which takes more states than fit into 31 bits.
-    pub fn new(expressions: &[&Expression]) -> Result<Option<Self>, regex::Error> {
+    pub fn new(expressions: &[&Expression], cache: usize) -> Result<Option<Self>, regex::Error> {
         Ok(match expressions {
             [] => None,
-            [expression] => Some(Self::One(expression.compile()?)),
-            all => Some(Self::Many(compile_set(all)?)),
+            [expression] => Some(Self::One(builder(expression.as_str()).dfa_size_limit(cache).build()?)),
+            all => Some(Self::Many(compile_set(all, cache)?)),
         })
     }
 
@@ -121,12 +122,12 @@ impl AnyOf {
     }
 }
 
-fn compile_set(expressions: &[&Expression]) -> Result<RegexSet, regex::Error> {
+fn compile_set(expressions: &[&Expression], cache: usize) -> Result<RegexSet, regex::Error> {
     RegexSetBuilder::new(expressions.iter().map(|expression| expression.as_str()))
         .unicode(false)
         // Each of them is within its limit.
         .size_limit(usize::MAX)
-        .dfa_size_limit(CACHE_LIMIT)
+        .dfa_size_limit(cache)
         .build()
 }
 
@@ -189,7 +190,8 @@ mod tests {
                 Ok(expression) => {
                     let alone = expression.compile().unwrap().is_match(&line);
                     for expressions in [&[&expression] as &[_], &[&expression, &expression]] {
-                        prop_assert_eq!(AnyOf::new(expressions).unwrap().unwrap().is_match(&line), alone);
+                        prop_assert_eq!(AnyOf::new(expressions, CACHE_LIMIT).unwrap().unwrap().is_match(&line), alone);
+                        prop_assert_eq!(AnyOf::new(expressions, 0).unwrap().unwrap().is_match(&line), alone);
                     }
                 }
                 Err(refusal) => prop_assert!(refusal.at <= text.len()),

@@ -2,7 +2,7 @@
 
 use svlib::pattern::Pattern;
 
-use crate::expression::{AnyOf, Expression};
+use crate::expression::{AnyOf, CACHE_LIMIT, Expression};
 
 /// What becomes of a line that matches a rule, unless a later rule matches too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,9 @@ impl Filter {
     pub fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
         let (selecting, alerting) =
             rules.into_iter().rev().partition::<Vec<_>, _>(|rule| rule.effect.selects());
-        Ok(Self { selecting: Rules::new(&selecting)?, alerting: Rules::new(&alerting)? })
+        // What all of them hold together does not grow with their number.
+        let cache = CACHE_LIMIT / (runs(&selecting).count() + runs(&alerting).count()).max(1);
+        Ok(Self { selecting: Rules::new(&selecting, cache)?, alerting: Rules::new(&alerting, cache)? })
     }
 
     /// Whether there are no rules.
@@ -119,9 +121,8 @@ impl Filter {
 
 impl Rules {
     /// Of rules with the latest first.
-    fn new(rules: &[Rule]) -> Result<Self, regex::Error> {
-        let runs = rules.chunk_by(|rule, next| rule.effect == next.effect).map(Run::new);
-        Ok(Self { runs: runs.collect::<Result<_, _>>()? })
+    fn new(rules: &[Rule], cache: usize) -> Result<Self, regex::Error> {
+        Ok(Self { runs: runs(rules).map(|run| Run::new(run, cache)).collect::<Result<_, _>>()? })
     }
 
     /// The effect of the latest rule that matches.
@@ -131,9 +132,13 @@ impl Rules {
     }
 }
 
+fn runs(rules: &[Rule]) -> impl Iterator<Item = &[Rule]> {
+    rules.chunk_by(|rule, next| rule.effect == next.effect)
+}
+
 impl Run {
     /// Of one rule and more.
-    fn new(rules: &[Rule]) -> Result<Self, regex::Error> {
+    fn new(rules: &[Rule], cache: usize) -> Result<Self, regex::Error> {
         let (mut patterns, mut expressions) = (Vec::new(), Vec::new());
         for rule in rules {
             match &rule.matcher {
@@ -141,7 +146,7 @@ impl Run {
                 Matcher::Expression(expression) => expressions.push(expression),
             }
         }
-        Ok(Self { effect: rules[0].effect, patterns, expressions: AnyOf::new(&expressions)? })
+        Ok(Self { effect: rules[0].effect, patterns, expressions: AnyOf::new(&expressions, cache)? })
     }
 
     fn matches(&self, text: &[u8]) -> bool {
