@@ -94,6 +94,11 @@ impl Compressor {
         self.is_wanted() && self.waiting >= WAITING_LIMIT
     }
 
+    /// Whether at most half as many files wait.
+    pub fn is_eased(&self) -> bool {
+        self.waiting <= WAITING_LIMIT / 2
+    }
+
     /// Whether this file is being compressed.
     pub fn needs(&self, file: LogName) -> bool {
         self.job.as_ref().is_some_and(|job| job.file.time == file.time)

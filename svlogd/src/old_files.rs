@@ -139,6 +139,15 @@ impl OldFiles {
         full.into_iter().find(|&(is_full, _)| is_full && !self.ending).map(|(_, backlog)| backlog)
     }
 
+    /// Whether what there was too much of has become much less. What is merely slow is at the limit over and over.
+    pub fn is_eased(&self, backlog: Backlog) -> bool {
+        match backlog {
+            Backlog::Sealer => !self.sealer.is_full(),
+            Backlog::Processor => self.processor.is_eased(),
+            Backlog::Compressor => self.compressor.is_eased(),
+        }
+    }
+
     /// Does what the time, or a child that has ended, makes possible.
     pub fn tend(&mut self, directory: &Directory, now: Duration, report: &Report) {
         // What waited for the disk when the config got a processor is not for that.

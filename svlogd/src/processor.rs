@@ -97,6 +97,11 @@ impl Processor {
         self.command.is_some() && self.waiting >= WAITING_LIMIT
     }
 
+    /// Whether at most half as many files wait.
+    pub fn is_eased(&self) -> bool {
+        self.waiting <= WAITING_LIMIT / 2
+    }
+
     /// Whether a file still has to be processed, so that it must not be removed.
     pub fn needs(&self, file: LogName) -> bool {
         match file.stage {

@@ -222,7 +222,11 @@ impl Writer {
         }
         self.flush(report);
         self.rotate_if_asked(report);
-        if self.pause.is_none() {
+        let is_over = match self.said {
+            Some(Obstacle::Backlog(backlog)) => self.old_files.is_eased(backlog),
+            Some(Obstacle::Failure(_)) | None => true,
+        };
+        if self.pause.is_none() && is_over {
             self.said = None;
         }
     }
@@ -384,7 +388,9 @@ impl Writer {
             Obstacle::Backlog(_) => Pause::UntilFewerWait,
             Obstacle::Failure(_) => Pause::Until(clock::now().monotonic.saturating_add(RETRY)),
         });
-        if self.said.replace(obstacle) != Some(obstacle) {
+        // It is what the disk can take, no trouble.
+        let is_trouble = obstacle != Obstacle::Backlog(Backlog::Sealer);
+        if is_trouble && self.said.replace(obstacle) != Some(obstacle) {
             let name = self.directory.name();
             match obstacle {
                 Obstacle::Failure(Failure { what, errno }) => {
@@ -398,7 +404,6 @@ impl Writer {
                     let count = compress::WAITING_LIMIT.to_string();
                     report.pausing(&(&count, " files wait for compression: ", name));
                 }
-                // It is what the disk can take, no trouble.
                 Obstacle::Backlog(Backlog::Sealer) => {}
             }
         }

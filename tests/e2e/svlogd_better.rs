@@ -14,6 +14,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
 
+use crate::numbered::{Count, LONGEST, lines};
+
 pub(crate) const CASES: &[Case] = &[
     case!(line_that_term_interrupts_is_written),
     case!(half_a_line_is_written_after_term),
@@ -24,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(full_disk_tears_no_object).root(),
     case!(failing_processor_is_retried_at_a_pace),
     case!(logging_goes_on_while_a_processor_fails),
+    case!(slow_processor_is_told_of_once).patient(),
     case!(processor_killed_by_a_signal_has_failed),
     case!(unknown_config_lines_are_warned_about),
 ];
@@ -293,6 +296,30 @@ fn logging_goes_on_while_a_processor_fails(subject: &Subject) {
     }
     eventually("two files wait", || (old_files(&dir, ".u") >= 2).then_some(()));
     eventually("the last line", || current(&dir).contains("line number 011").then_some(()));
+}
+
+/// The log waits for it at every rotation from then on; runit does so silently.
+fn slow_processor_is_told_of_once(subject: &Subject) {
+    const TOTAL: usize = 20_000;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    // So large that it reads on each time that one is done.
+    sandbox.write("log/config", "n0\ns20000\n!until [ -e ../go ]; do sleep 0.01; done; cat\n");
+    let input = sandbox.write("input", lines(0..TOTAL));
+    let mut command = sandbox.command("svlogd");
+    command.args(["-l", LONGEST, "log"]).stdin(File::open(input).unwrap());
+    let mut svlogd = sandbox.start(&mut command);
+    eventually("it pauses", || svlogd.stderr().contains("svlogd: pausing: ").then_some(()));
+    sandbox.write("go", "");
+    let output = svlogd.wait();
+    assert_eq!(output.code, Some(0));
+    let said: Vec<_> = output.stderr.lines().collect();
+    assert!(said.len() <= 2, "{said:?}");
+    assert!(
+        said.iter().all(|&line| line == "svlogd: pausing: 10 files wait for the processor: log"),
+        "{said:?}"
+    );
+    Count::of(&dir).assert_exact(TOTAL);
 }
 
 /// C takes a processor that was killed for a successful one, and deletes its input.
