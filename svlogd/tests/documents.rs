@@ -5,6 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use svlogd::config::words::WORDS;
+
+/// What runit's lines begin with.
+const LETTERS: [&str; 12] = ["s", "n", "N", "t", "!", "p", "u", "U", "+", "-", "e", "E"];
+
 /// In the man page, the next `.nf` begins a config.
 const CONFIG: &str = r#".\" config"#;
 
@@ -63,7 +68,17 @@ fn examples_of_settings_in_the_man_page() {
         .filter(|pair| pair[0] == "Example:")
         .map(|pair| shown(pair[1].strip_prefix(".B ").unwrap().trim_matches('"')) + "\n")
         .collect();
-    assert_all_are_right(&examples, 25);
+    assert_all_are_right(&examples, WORDS.len() + LETTERS.len());
+    for word in WORDS {
+        let is_shown = examples.iter().any(|line| line.split_whitespace().next() == Some(word));
+        assert!(is_shown, "no example of {word}");
+    }
+    for letter in LETTERS {
+        let is_shown = examples
+            .iter()
+            .any(|line| line.starts_with(letter) && !WORDS.iter().any(|word| line.starts_with(word)));
+        assert!(is_shown, "no example of {letter}");
+    }
 }
 
 #[test]
