@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(hanging_lookup_is_ended),
     case!(unix_sockets_of_both_kinds),
     case!(server_that_breaks_off_mid_stream_gets_all_lines),
+    case!(unix_server_bound_again_mid_stream_gets_all_lines),
     case!(absent_server_holds_nothing_up_and_drops_are_counted),
     case!(server_that_never_reads_holds_nothing_up),
     case!(server_that_closes_at_once_is_left_in_peace),
@@ -219,6 +220,43 @@ fn server_that_breaks_off_mid_stream_gets_all_lines(subject: &Subject) {
     received.extend(counted(str::from_utf8(&rest).unwrap()).into_iter().map(str::to_owned));
     assert_eq!(svlogd.wait().code, Some(0));
     assert_eq!(received.len(), 4000);
+    assert_eq!(current(&sandbox).lines().count(), 4000);
+}
+
+/// As the server over TCP; its socket is bound again each time, as a new file.
+fn unix_server_bound_again_mid_stream_gets_all_lines(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let socket = sandbox.join("socket");
+    let mut listener = UnixListener::bind(&socket).unwrap();
+    let mut svlogd = start(&sandbox, &format!("syslog+unix://{}", socket.display()));
+    let mut input = svlogd.stdin();
+    let mut received = BTreeSet::new();
+    // What the end of a part has cut is no line.
+    let mut receive = |part: &[u8]| {
+        let lines = part.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"));
+        received.extend(lines.map(|line| text(str::from_utf8(line).unwrap()).to_owned()));
+        received.len()
+    };
+    let mut lines = (0..4000).map(|number| format!("line {number:05} {}", "x".repeat(20)));
+    for _ in 0..4 {
+        for line in lines.by_ref().take(1000) {
+            writeln!(input, "{line}").unwrap();
+        }
+        let mut stream = listener.accept().unwrap().0;
+        let mut part = [0; 7001];
+        stream.read_exact(&mut part).unwrap();
+        receive(&part);
+        drop((stream, listener));
+        fs::remove_file(&socket).unwrap();
+        listener = UnixListener::bind(&socket).unwrap();
+    }
+    // The last one reads all there is.
+    let mut stream = listener.accept().unwrap().0;
+    drop(input);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(svlogd.wait().code, Some(0));
+    assert_eq!(receive(&rest), 4000);
     assert_eq!(current(&sandbox).lines().count(), 4000);
 }
 
