@@ -77,6 +77,12 @@ fn run(name: &str, binaries: &std::path::Path, seconds: u32) -> Result<()> {
     fuzzer
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()));
-    fuzzer.args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]).arg(&corpus);
+    let seeds = folder().join("seeds");
+    let dictionary = seeds.join(name).with_extension("dict");
+    if dictionary.exists() {
+        fuzzer.arg(format!("-dict={}", dictionary.display()));
+    }
+    // New inputs go to the first directory; the others are only read.
+    fuzzer.args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"]).arg(&corpus).arg(seeds.join(name));
     project::run(&mut fuzzer)
 }

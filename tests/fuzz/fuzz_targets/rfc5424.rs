@@ -2,9 +2,14 @@
 //! other.
 #![no_main]
 
+use std::ops::Range;
+
 use libfuzzer_sys::fuzz_target;
 use svlib::tai64n::Tai64n;
 use svlogd::rfc5424::{Framing, Header};
+
+/// The years 0 to 9999, in seconds since 1970.
+const YEARS: Range<i64> = -62_167_219_200..253_402_300_800;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[facility, severity, host_length, name_length, ref time @ ..], rest)) =
@@ -27,7 +32,8 @@ fuzz_target!(|input: &[u8]| {
     assert!(datagram.len() <= 65_507);
     let message = Message::read(&datagram);
     assert_eq!(message.priority, u32::from(facility) * 8 + u32::from(severity));
-    assert_eq!(message.seconds, (message.seconds.is_some()).then_some(seconds));
+    let micros = (nanos / 1000).min(999_999);
+    assert_eq!(message.time, YEARS.contains(&seconds).then_some((seconds, micros)));
     assert_eq!((message.host, message.name), (&*sent_name(host, 255), &*sent_name(name, 48)));
     match message.text.strip_suffix(b"...") {
         Some(begin) if message.text != text => assert!(text.starts_with(begin) && datagram.len() > 65_500),
@@ -51,8 +57,8 @@ fuzz_target!(|input: &[u8]| {
 
 struct Message<'a> {
     priority: u32,
-    /// Since 1970; `None` for the time of a sender without a clock.
-    seconds: Option<i64>,
+    /// Seconds since 1970, and microseconds; `None` for the time of a sender without a clock.
+    time: Option<(i64, u32)>,
     host: &'a [u8],
     name: &'a [u8],
     text: &'a [u8],
@@ -67,7 +73,7 @@ impl<'a> Message<'a> {
         let mut fields = rest[end + 1..].splitn(8, |&byte| byte == b' ');
         let mut next = || fields.next().expect("a field");
         assert_eq!(next(), b"1", "VERSION");
-        let seconds = match next() {
+        let time = match next() {
             b"-" => None,
             time => Some(timestamp(time)),
         };
@@ -76,7 +82,7 @@ impl<'a> Message<'a> {
             assert!((1..=limit).contains(&field.len()) && field.iter().all(u8::is_ascii_graphic));
         }
         assert_eq!([next(), next(), next()], [b"-"; 3], "PROCID, MSGID, STRUCTURED-DATA");
-        Self { priority, seconds, host, name, text: next() }
+        Self { priority, time, host, name, text: next() }
     }
 }
 
@@ -87,8 +93,8 @@ fn number(digits: &[u8]) -> u32 {
     digits.parse().unwrap()
 }
 
-/// `YYYY-MM-DDThh:mm:ss.uuuuuuZ`, in seconds since 1970.
-fn timestamp(time: &[u8]) -> i64 {
+/// `YYYY-MM-DDThh:mm:ss.uuuuuuZ`, in seconds since 1970, and microseconds.
+fn timestamp(time: &[u8]) -> (i64, u32) {
     let time = str::from_utf8(time).unwrap();
     assert_eq!(time.len(), 27);
     let shape: String = time.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
@@ -104,7 +110,7 @@ fn timestamp(time: &[u8]) -> i64 {
     let leap_days = |year: i64| year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let years = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
     let days = years + months[..index].iter().sum::<i64>() + day - 1;
-    (days * 24 + hour) * 3600 + minute * 60 + second
+    ((days * 24 + hour) * 3600 + minute * 60 + second, time[20..26].parse().unwrap())
 }
 
 /// What a name is sent as.
