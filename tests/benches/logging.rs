@@ -86,6 +86,19 @@ pub(crate) const TEN_EXPRESSIONS: Logging = Logging {
     floor: true,
 };
 
+/// Each line as an object.
+pub(crate) const JSON: Logging =
+    Logging { options: &[], svkit: &["format json"], runit: None, s6: None, floor: false };
+
+/// Each line is also for a server that nobody has started: what waits for it is as much as ever waits.
+pub(crate) const FORWARD: Logging = Logging {
+    options: &[],
+    svkit: &["forward syslog+tcp://127.0.0.1:1 local0.info bench"],
+    runit: None,
+    s6: None,
+    floor: false,
+};
+
 impl Logging {
     /// Whether this program can do it.
     pub(crate) fn is_for(&self, who: Who) -> bool {

@@ -8,10 +8,11 @@ use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use svkit_tests::{Running, SLEEP, Sandbox, eventually};
+use tempfile::TempDir;
 
 use crate::contender::{Contender, Samples, Who, in_turn};
 use crate::figure::{Figure, Goal, Unit};
-use crate::logging::{Logging, PLAIN, Rotation, STAMPED, TEN_EXPRESSIONS};
+use crate::logging::{FORWARD, FOUR_PATTERNS, JSON, Logging, PLAIN, Rotation, STAMPED, TEN_EXPRESSIONS};
 use crate::settings::Settings;
 use crate::workload;
 
@@ -35,9 +36,17 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
         idle("runsv, idle: private memory", settings, contenders, supervisor),
         idle("svlogd, idle: private memory", settings, contenders, logger),
     ];
-    for (name, logging) in [("plain", PLAIN), ("-ttt", STAMPED), ("ten regular expressions", TEN_EXPRESSIONS)]
-    {
-        figures.extend(busy(name, &Logging { floor: false, ..logging }, settings, contenders));
+    for (name, logging, directories) in [
+        ("plain", PLAIN, 1),
+        ("-ttt", STAMPED, 1),
+        ("four patterns", FOUR_PATTERNS, 1),
+        ("ten regular expressions", TEN_EXPRESSIONS, 1),
+        ("two directories", PLAIN, 2),
+        ("`format json`", JSON, 1),
+        ("`forward` to an absent server", FORWARD, 1),
+    ] {
+        let logging = Logging { floor: false, ..logging };
+        figures.extend(busy(name, &logging, directories, settings, contenders));
     }
     figures
 }
@@ -88,16 +97,25 @@ fn logger(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
     (logger, Some(input))
 }
 
-/// The most that a logger has while it is fed as fast as it reads, and what it has some seconds later.
-fn busy(name: &str, logging: &Logging, settings: &Settings, contenders: &[Contender]) -> [Figure; 2] {
+/// The most that a logger has while it is fed as fast as it reads, and what it has some seconds later. Its children, which
+/// compress or look up names, are processes of their own and not counted.
+fn busy(
+    name: &str,
+    logging: &Logging,
+    directories: usize,
+    settings: &Settings,
+    contenders: &[Contender],
+) -> [Figure; 2] {
     let input = workload::lines(settings.amount(64) << 20);
-    let dirs: Vec<_> = (0..settings.rounds() * contenders.len()).map(|_| settings.directory()).collect();
-    let mut unused = dirs.iter();
+    let count = settings.rounds() * contenders.len() * directories;
+    let dirs: Vec<_> = (0..count).map(|_| settings.directory()).collect();
+    let mut unused = dirs.chunks(directories);
     let mut able = logging.contenders(contenders);
     let mut resting = Vec::new();
     let [peaks] = in_turn(settings.rounds(), &mut able, |(who, sandbox)| {
-        let dir = unused.next().expect("one for each");
-        let mut logger = sandbox.start(&mut logging.command(sandbox, *who, Rotation::Usual, dir.path()));
+        let [dir, others @ ..] = unused.next().expect("some for each") else { panic!("no directory") };
+        let mut command = logging.command(sandbox, *who, Rotation::Usual, dir.path());
+        let mut logger = sandbox.start(command.args(others.iter().map(TempDir::path)));
         let mut pipe = logger.stdin();
         let pid = logger.pid();
         let mut peak = 0.0_f64;
@@ -118,7 +136,9 @@ fn busy(name: &str, logging: &Logging, settings: &Settings, contenders: &[Conten
         samples.push(private_kib(logger.pid()));
     }
     let name = format!("svlogd, {} MiB, {name}", input.len() >> 20);
-    let figure = |when, samples| Figure::new(format!("{name}: private memory, {when}"), Unit::KiB, samples);
+    let figure = |when, samples| {
+        Figure::new(format!("{name}: private memory without its children, {when}"), Unit::KiB, samples)
+    };
     [
         figure("most of it", peaks)
             .goals(&[Goal::AtMost(4096.0)])
