@@ -88,6 +88,8 @@ impl Logger {
             Signal::SIGUSR1,
             Signal::SIGCHLD,
             pipe::SIGNAL,
+            // So that it does not kill: a write beyond the limit fails like one on a full disk.
+            Signal::SIGXFSZ,
         ];
         let signals = Signals::block(&signals).map_err(|error| fatal(&error))?;
         let is_changed = request.replacement.is_some();

@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(directory_that_is_renamed_is_written_to),
     case!(directory_that_is_removed_is_waited_for),
     case!(read_error_is_the_end),
+    case!(file_size_limit_is_waited_out).needs(&["prlimit"]),
     case!(too_few_descriptors_to_start_with).needs(&["prlimit"]),
     case!(no_descriptors_left).needs(&["prlimit"]),
     case!(no_descriptors_left_at_hup).needs(&["prlimit"]),
@@ -162,6 +163,34 @@ fn read_error_is_the_end(subject: &Subject) {
         assert_eq!(output.code, Some(0));
         assert_eq!(output.stderr, format!("svlogd: warning: unable to read standard input: {reason}\n"));
     }
+}
+
+/// The signal that comes with it does not kill it, and is no processor's to miss.
+fn file_size_limit_is_waited_out(subject: &Subject) {
+    const TOTAL: usize = 600;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns4000\n!grep -E 'Sig(Blk|Ign)' /proc/self/status >../masks; cat\n");
+    let mut logger = Logger::new(&sandbox);
+    let mut svlogd = logger.start(&["svlogd", "-l", LONGEST, "log"]);
+    logger.write(&lines(0..10));
+    eventually("it is there", || Count::of(&dir).whole.contains_key(&9).then_some(()));
+    // Amid a line, and in a file that is not full.
+    limit(&sandbox, &svlogd, "--fsize=3001:");
+    logger.write(&lines(10..TOTAL));
+    let said = "svlogd: pausing: unable to write to current: log: File too large\n";
+    eventually("it pauses", || (svlogd.stderr() == said).then_some(()));
+    holds_for(Duration::from_millis(2500), "said once", || svlogd.stderr() == said);
+    assert!(svlogd.is_running());
+    limit(&sandbox, &svlogd, "--fsize=unlimited:");
+    drop((logger.input, logger.output));
+    let output = svlogd.wait();
+    assert_eq!((output.code, output.stderr.lines().next()), (Some(0), said.lines().next()));
+    Count::of(&dir).assert_exact(TOTAL);
+    let masks = fs::read_to_string(sandbox.join("masks")).unwrap();
+    let masks: Vec<_> = masks.lines().filter_map(|line| u64::from_str_radix(&line[8..], 16).ok()).collect();
+    let bit = 1 << (Signal::SIGXFSZ as i32 - 1);
+    assert!(masks.len() == 2 && masks.iter().all(|mask| mask & bit == 0), "{masks:?}");
 }
 
 /// It gives up, or goes on with less; what it does not write stays in the pipe.
