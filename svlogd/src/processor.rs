@@ -293,3 +293,24 @@ fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Fai
     report.info(&("processed: ", InDirectory(directory.name(), &saved)));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_failed_waits_longer_each_time() {
+        let mut processor = Processor::new(Some(b"false".to_vec()), None, None);
+        processor.add();
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for failures in 1..=12 {
+            processor.fail(now);
+            assert_eq!(processor.is_finished(), failures >= 5, "given up, if svlogd is to end");
+            let next = processor.deadline().unwrap();
+            pauses.push((next - now).as_millis());
+            now = next;
+        }
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000]);
+    }
+}

@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(full_disk_tears_no_object).root(),
     case!(failing_processor_is_retried_at_a_pace),
     case!(logging_goes_on_while_a_processor_fails),
+    case!(failing_processor_is_given_up_at_the_end),
     case!(slow_processor_is_told_of_once).patient(),
     case!(processor_killed_by_a_signal_has_failed),
     case!(unknown_config_lines_are_warned_about),
@@ -296,6 +297,24 @@ fn logging_goes_on_while_a_processor_fails(subject: &Subject) {
     }
     eventually("two files wait", || (old_files(&dir, ".u") >= 2).then_some(()));
     eventually("the last line", || current(&dir).contains("line number 011").then_some(()));
+}
+
+/// "For processors, each until it has succeeded or failed five times in a row". What it failed for is left for the next.
+fn failing_processor_is_given_up_at_the_end(subject: &Subject) {
+    const TOTAL: usize = 30;
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n0\ns400\n!echo x >>../tries; head -n 1; exit 1\n");
+    let input = sandbox.write("input", lines(0..TOTAL));
+    let mut command = sandbox.command("svlogd");
+    command.args(["-l", LONGEST, "log"]).stdin(File::open(input).unwrap());
+    let output = sandbox.finish(&mut command);
+    assert_eq!(output.code, Some(0));
+    assert_eq!(output.stderr, "svlogd: warning: processor failed, restart: log\n".repeat(5));
+    assert_eq!(fs::read_to_string(sandbox.join("tries")).unwrap(), "x\n".repeat(5));
+    assert!(old_files(&dir, ".u") >= 2);
+    assert_eq!(old_files(&dir, ".u"), old_files(&dir, ""), "nothing else is left");
+    Count::of(&dir).assert_exact(TOTAL);
 }
 
 /// The log waits for it at every rotation from then on; runit does so silently.
