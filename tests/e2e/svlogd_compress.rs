@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually};
+use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
 
 pub(crate) const CASES: &[Case] = &[
     case!(compressed_files_read_back).needs(ZSTD).patient(),
@@ -28,6 +28,8 @@ pub(crate) const CASES: &[Case] = &[
     case!(processor_comes_first).patient(),
     case!(failing_processor_loses_nothing).needs(ZSTD).patient(),
     case!(hanging_processor_is_killed).patient(),
+    case!(each_try_that_hangs_is_killed).patient(),
+    case!(hanging_processor_holds_the_log).patient(),
 ];
 
 const ZSTD: &[&str] = &["zstd", "zstdcat"];
@@ -438,4 +440,41 @@ fn hanging_processor_is_killed(subject: &Subject) {
     assert_eq!(stderr.matches("processor takes too long").count(), 2, "{stderr}");
     // What it had started is gone with it.
     eventually("no process is left", || children(logger.svlogd.pid()).is_empty().then_some(()));
+}
+
+/// One after the other, for several files.
+fn each_try_that_hangs_is_killed(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let processor = "echo x >>../tries; [ $(($(grep -c x ../tries) % 2)) = 0 ] || sleep 1000; cat";
+    let mut logger = Logger::new(&sandbox, &format!("s2000\nn0\n!{processor}\nkill-after 1s\n"));
+    logger.write(301);
+    logger.wait_for("all are processed", |names| names.len() == 3 && count(names, ".s") == 3);
+    logger.check();
+    assert!(logger.svlogd.stderr().matches("processor takes too long").count() >= 3);
+}
+
+/// "Logging goes on until ten files wait for it and current is full; then it waits", without `kill-after` until somebody
+/// helps.
+fn hanging_processor_holds_the_log(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut logger = Logger::new(&sandbox, "s2000\nn0\n!exec sleep 1000\n");
+    // Not more than the pipe holds, as nobody reads it.
+    logger.write(1500);
+    logger.wait_for("ten files wait", |names| count(names, ".u") == 10);
+    let pauses = |logger: &Logger| logger.svlogd.stderr().matches("svlogd: pausing: ").count();
+    eventually("it pauses", || (pauses(&logger) == 1).then_some(()));
+    holds_for(Duration::from_secs(1), "said once", || {
+        pauses(&logger) == 1 && count(&old_files(&logger.dir), ".u") == 10
+    });
+
+    fs::write(logger.dir.join("config"), "s2000\nn0\n!cat\n").unwrap();
+    logger.svlogd.signal(Signal::SIGHUP);
+    eventually("it goes on with current", || logger.svlogd.stderr().contains("append: ").then_some(()));
+    let is_sleep =
+        |pid: &Pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x001000\0");
+    let hanging = || children(logger.svlogd.pid()).into_iter().find(is_sleep);
+    kill(eventually("it hangs", hanging), Signal::SIGKILL).unwrap();
+    logger.wait_until_written();
+    logger.wait_for("all are processed", |names| count(names, ".s") == names.len());
+    logger.check();
 }
