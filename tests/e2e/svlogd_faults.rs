@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(two_on_one_pipe_lose_no_line).patient(),
     case!(disk_filled_and_freed_loses_no_line).root().patient(),
     case!(killed_on_a_full_disk_it_loses_no_line).root().patient(),
+    case!(full_disk_costs_the_oldest_files).root().patient(),
     case!(failing_processor_loses_no_line).patient(),
 ];
 
@@ -120,15 +122,16 @@ struct FullDisk<'a> {
 }
 
 impl<'a> FullDisk<'a> {
-    fn new(sandbox: &'a Sandbox, total: usize) -> (Self, thread::JoinHandle<()>) {
+    fn new(sandbox: &'a Sandbox) -> Self {
         let disk = Disk::new(sandbox, "disk", 4096);
         let dir = sandbox.mkdir("disk/log");
         sandbox.write("disk/log/config", "n0\ns50000\n");
         let (output, input) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let pause = Duration::from_millis(3);
-        let to = File::from(input.try_clone().unwrap());
-        let writer = thread::spawn(move || write_unevenly(to, 0..total, pause));
-        (Self { disk, dir, sandbox, output, input }, writer)
+        Self { disk, dir, sandbox, output, input }
+    }
+
+    fn to(&self) -> File {
+        File::from(self.input.try_clone().unwrap())
     }
 
     fn start(&self) -> Running {
@@ -138,15 +141,15 @@ impl<'a> FullDisk<'a> {
     }
 
     /// Fills the disk until svlogd has said that it pauses once more, and frees it until it has gone on.
-    fn fill_and_free(&self, svlogd: &Running, writer: &thread::JoinHandle<()>) {
+    fn fill_and_free(&self, svlogd: &Running) {
         let pauses = || svlogd.stderr().matches("pausing: ").count();
         let before = pauses();
         self.disk.fill();
-        eventually("it pauses", || (pauses() > before || writer.is_finished()).then_some(()));
+        eventually("it pauses", || (pauses() > before).then_some(()));
         let read = lines_read(svlogd);
         self.disk.free();
         // Filled again before it has written all that it held back, the pause would be the same one.
-        eventually("it reads on", || (lines_read(svlogd) > read || writer.is_finished()).then_some(()));
+        eventually("it reads on", || (lines_read(svlogd) > read).then_some(()));
     }
 }
 
@@ -164,30 +167,43 @@ fn lines_read(svlogd: &Running) -> u64 {
 
 /// Said once each time, whatever is tried meanwhile; every line is there once, and whole.
 fn disk_filled_and_freed_loses_no_line(subject: &Subject) {
-    const TOTAL: usize = 20_000;
     const ROUNDS: usize = 8;
+    const PART: usize = 500;
     let sandbox = Sandbox::new(subject);
-    let (full, writer) = FullDisk::new(&sandbox, TOTAL);
+    let full = FullDisk::new(&sandbox);
+    let to = full.to();
+    let (going_on, stop) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let mut total = 0;
+        while stop.try_recv() == Err(TryRecvError::Empty) {
+            write_unevenly(&to, total..total + PART, Duration::from_millis(20));
+            total += PART;
+        }
+        total
+    });
     let mut svlogd = full.start();
     for _ in 0..ROUNDS {
-        full.fill_and_free(&svlogd, &writer);
+        full.fill_and_free(&svlogd);
     }
-    writer.join().unwrap();
+    drop(going_on);
+    let total = writer.join().unwrap();
     let FullDisk { disk: _disk, dir, input, .. } = full;
     drop(input);
     let end = svlogd.wait();
     assert_eq!(end.code, Some(0));
     let said: Vec<_> = end.stderr.lines().filter(|line| !line.contains("counters: ")).collect();
-    assert!((1..=ROUNDS).contains(&said.len()), "{said:?}");
+    assert_eq!(said.len(), ROUNDS, "{said:?}");
     assert!(said.iter().all(|line| line.starts_with("svlogd: pausing: ")), "{said:?}");
-    Count::of(&dir).assert_exact(TOTAL);
+    Count::of(&dir).assert_exact(total);
 }
 
 /// What it held back is still in the pipe.
 fn killed_on_a_full_disk_it_loses_no_line(subject: &Subject) {
     const TOTAL: usize = 20_000;
     let sandbox = Sandbox::new(subject);
-    let (full, writer) = FullDisk::new(&sandbox, TOTAL);
+    let full = FullDisk::new(&sandbox);
+    let to = full.to();
+    let writer = thread::spawn(move || write_unevenly(to, 0..TOTAL, Duration::from_millis(3)));
     for _ in 0..4 {
         let mut svlogd = full.start();
         full.disk.fill();
@@ -205,6 +221,37 @@ fn killed_on_a_full_disk_it_loses_no_line(subject: &Subject) {
     let count = Count::of(&dir);
     count.assert_complete(TOTAL);
     assert!(count.most_twice <= LOOK && count.torn.iter().all(|line| !line.ends_with('\n')), "{count:?}");
+}
+
+/// "On a full disk, delete old files, the oldest first, down to min".
+fn full_disk_costs_the_oldest_files(subject: &Subject) {
+    const TOTAL: usize = 20_000;
+    const MIN: usize = 3;
+    let sandbox = Sandbox::new(subject);
+    let _disk = Disk::new(&sandbox, "disk", 256);
+    let dir = sandbox.mkdir("disk/log");
+    sandbox.write("disk/log/config", format!("s20000\nn100\nN{MIN}\n"));
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-v", "-l", LONGEST, "disk/log"]).stdin(Stdio::piped()));
+    write_unevenly(svlogd.stdin(), 0..TOTAL, Duration::from_millis(3));
+    let output = svlogd.wait();
+    assert_eq!(output.code, Some(0));
+    let mut old = 0;
+    for line in output.stderr.lines() {
+        if line.starts_with("svlogd: info: rename: disk/log/current ") {
+            old += 1;
+        } else if line.contains("delete: ") {
+            assert!(line.starts_with("svlogd: warning: out of disk space, delete: "), "{line}");
+            old -= 1;
+            assert!(old >= MIN, "{}", output.stderr);
+        }
+    }
+    let count = Count::of(&dir);
+    assert_eq!(files(&dir).len(), old + 1);
+    assert_eq!(count.torn, [""; 0]);
+    let first = *count.whole.keys().next().unwrap();
+    assert!(first > 0 && count.whole.keys().copied().eq(first..TOTAL), "one run up to the last line");
+    assert!(count.whole.values().all(|&times| times == 1));
 }
 
 /// Every second try fails.
