@@ -18,7 +18,7 @@ use svlib::tai64n::Tai64n;
 use crate::cli::Request;
 use crate::format::{STAMP_LENGTH, Stamper};
 use crate::input::{Got, Input, Settled};
-use crate::log_dir::{LogDir, Remains};
+use crate::log_dir::{LogDir, Prepared, Remains};
 use crate::report::Report;
 use crate::split::Splitter;
 use crate::writer::is_shortage;
@@ -31,6 +31,9 @@ const MUCH: usize = 16 << 10;
 
 /// How long there is little input until the memory of a busy time is given back.
 const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// How long to wait before another try to use a re-created directory; its log wakes up as often.
+const MOVE_RETRY: Duration = Duration::from_secs(1);
 
 const FAILED: u8 = 111;
 
@@ -73,6 +76,61 @@ struct Slot {
     name: OsString,
     log: Option<LogDir>,
     remains: Remains,
+    /// What keeps the log from its re-created directory.
+    obstacle: Option<Obstacle>,
+}
+
+struct Obstacle {
+    said: Vec<Vec<u8>>,
+    /// When to try again, on the monotonic clock.
+    retry_at: Duration,
+}
+
+impl Slot {
+    /// Opens what was prepared, in the place of what was open.
+    fn open(&mut self, prepared: Prepared, line_limit: usize, reading: Reading, report: &Report) {
+        if let Some(log) = self.log.take() {
+            self.remains = log.close(report);
+        }
+        let mut log = LogDir::open(prepared, line_limit, &mut self.remains, report);
+        if reading == Reading::Closed {
+            log.end();
+        }
+        self.log = Some(log);
+        self.obstacle = None;
+    }
+
+    /// Says what is lost without the directory.
+    fn give_up(&mut self, report: &Report) {
+        let bytes = self.remains.unwritten();
+        if bytes > 0 {
+            report.warning(&(&bytes.to_string(), " bytes are not written: ", &self.name));
+        }
+        let lost = self.remains.stop_forwarding(report);
+        if lost > 0 {
+            report.warning(&(&lost.to_string(), " lines not forwarded: ", &self.name));
+        }
+    }
+
+    /// If the directory was removed and there is another of its name, goes on in that as soon as it can be used.
+    fn follow(&mut self, line_limit: usize, reading: Reading, report: &Report) {
+        let now = clock::now().monotonic;
+        if !self.log.as_ref().is_some_and(|log| log.writer.can_move())
+            || self.obstacle.as_ref().is_some_and(|obstacle| now < obstacle.retry_at)
+        {
+            return;
+        }
+        match Prepared::new(&self.name) {
+            Ok(prepared) => self.open(prepared, line_limit, reading, report),
+            Err(complaints) => {
+                if self.obstacle.as_ref().is_none_or(|obstacle| obstacle.said != complaints) {
+                    complaints.iter().for_each(|complaint| report.warning(complaint));
+                }
+                let retry_at = now.saturating_add(MOVE_RETRY);
+                self.obstacle = Some(Obstacle { said: complaints, retry_at });
+            }
+        }
+    }
 }
 
 impl Logger {
@@ -95,7 +153,7 @@ impl Logger {
         let is_changed = request.replacement.is_some();
         let input = Input::new(io::stdin(), request.buffer_size, request.line_limit, is_changed);
         let input = input.ok_or_else(|| fatal(&"out of memory."))?;
-        let slot = |name| Slot { name, log: None, remains: Remains::default() };
+        let slot = |name| Slot { name, log: None, remains: Remains::default(), obstacle: None };
         let mut logger = Self {
             signals,
             input,
@@ -145,9 +203,7 @@ impl Logger {
             if signalled && let Err(code) = self.take_signals() {
                 return code;
             }
-            if let Err(code) = self.reopen_directories(|log| log.is_some_and(|log| log.writer.can_move())) {
-                return code;
-            }
+            self.move_directories();
             if readable {
                 self.read();
             }
@@ -315,31 +371,16 @@ impl Logger {
     /// Closes and opens all log directories.
     fn open_directories(&mut self) -> std::result::Result<(), ExitCode> {
         self.tell_losses(Duration::MAX);
-        self.reopen_directories(|_| true)
-    }
-
-    /// Closes and opens the log directories that are `wanted`.
-    fn reopen_directories(
-        &mut self,
-        wanted: impl Fn(Option<&LogDir>) -> bool,
-    ) -> std::result::Result<(), ExitCode> {
-        for slot in self.slots.iter_mut().filter(|slot| wanted(slot.log.as_ref())) {
+        for slot in &mut self.slots {
             if let Some(log) = slot.log.take() {
                 slot.remains = log.close(&self.report);
             }
-            slot.log = LogDir::open(&slot.name, self.line_limit, &mut slot.remains, &self.report);
-            if slot.log.is_none() && slot.remains.unwritten() > 0 {
-                let bytes = slot.remains.unwritten().to_string();
-                self.report.warning(&(&bytes, " bytes are not written: ", &slot.name));
-            }
-            let lost = if slot.log.is_none() { slot.remains.stop_forwarding(&self.report) } else { 0 };
-            if lost > 0 {
-                self.report.warning(&(&lost.to_string(), " lines not forwarded: ", &slot.name));
-            }
-            if self.reading == Reading::Closed
-                && let Some(log) = &mut slot.log
-            {
-                log.end();
+            match Prepared::new(&slot.name) {
+                Ok(prepared) => slot.open(prepared, self.line_limit, self.reading, &self.report),
+                Err(complaints) => {
+                    complaints.iter().for_each(|complaint| self.report.warning(complaint));
+                    slot.give_up(&self.report);
+                }
             }
         }
         if self.logs().next().is_none() {
@@ -347,6 +388,11 @@ impl Logger {
             return Err(ExitCode::from(FAILED));
         }
         Ok(())
+    }
+
+    fn move_directories(&mut self) {
+        let Self { slots, line_limit, reading, report, .. } = self;
+        slots.iter_mut().for_each(|slot| slot.follow(*line_limit, *reading, report));
     }
 
     fn read(&mut self) {

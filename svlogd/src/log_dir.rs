@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use svlib::diag::Message;
 use svlib::exit_status::ExitStatus;
 use svlib::sys::lock::Lock;
 use svlib::sys::{clock, timezone};
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::config::setting::{Clean, FormatKind};
 use crate::config_file;
 use crate::counters::Counters;
+use crate::current::Failure;
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::format::{LONGEST_STAMP, Stamper, Style};
@@ -99,33 +101,72 @@ impl Remains {
     }
 }
 
-impl LogDir {
-    /// Opens and locks the directory `name`, and reads its config. `None` after a warning: the directory is ignored.
+/// A log directory that nothing keeps from being opened.
+pub struct Prepared {
+    directory: Directory,
+    lock: Lock,
+    config: Config,
+    filter: Filter,
+    current: writer::Opened,
+    has_config: bool,
+    complaints: Vec<Vec<u8>>,
+}
+
+impl Prepared {
+    /// Opens and locks the directory `name`, reads its config, and opens `current`.
     ///
-    /// Lines count as long from `line_limit` bytes on.
-    pub fn open(name: &OsStr, line_limit: usize, remains: &mut Remains, report: &Report) -> Option<Self> {
-        let failure = |what: &str, errno: Errno| report.failure(what, &name, errno);
+    /// # Errors
+    /// What to say: why the directory cannot be used, after what is wrong with its config.
+    pub fn new(name: &OsStr) -> Result<Self, Vec<Vec<u8>>> {
+        let failure = |what: &str, errno: Errno| text(&(what, ": ", name, ": ", errno.desc()));
         let mut directory =
-            Directory::open(name).map_err(|errno| failure("unable to open log directory", errno)).ok()?;
+            Directory::open(name).map_err(|errno| vec![failure("unable to open log directory", errno)])?;
         let lock = match Lock::try_exclusive(&directory.path().join("lock")) {
             Ok(lock) => lock.ok_or(Errno::EWOULDBLOCK),
             Err(error) => Err(error.errno),
         };
-        let lock = lock.map_err(|errno| failure("unable to lock directory", errno)).ok()?;
-        let config = read_config(&directory, report)?;
+        let lock = lock.map_err(|errno| vec![failure("unable to lock directory", errno)])?;
+        let mut complaints = Vec::new();
+        let read = config_file::read(&directory).or_else(|errno| {
+            let reason = config_file::reason(errno);
+            complaints.push(text(&("unable to read config: ", name, ": ", &reason)));
+            // If it can be read later: the defaults may delete what it keeps.
+            if writer::is_shortage(errno) { Err(complaints.clone()) } else { Ok(None) }
+        })?;
+        let has_config = read.is_some();
+        let (mut config, findings) = config_file::check(name, &read.unwrap_or_default());
+        complaints.extend(findings);
         directory.set_permissions(Permissions::new(config.mode));
+        let filter = match Filter::new(std::mem::take(&mut config.rules)) {
+            Ok(filter) => filter,
+            Err(error) => {
+                complaints.push(text(&("unable to compile expressions: ", name, ": ", &error.to_string())));
+                return Err(complaints);
+            }
+        };
+        match writer::Opened::new(&directory) {
+            Ok(current) => Ok(Self { directory, lock, config, filter, current, has_config, complaints }),
+            Err(Failure { what, errno }) => {
+                complaints.push(failure(what, errno));
+                Err(complaints)
+            }
+        }
+    }
+}
+
+impl LogDir {
+    /// Opens what was prepared, and goes on with what `remains` of the directory before.
+    ///
+    /// Lines count as long from `line_limit` bytes on.
+    pub fn open(prepared: Prepared, line_limit: usize, remains: &mut Remains, report: &Report) -> Self {
+        let Prepared { directory, lock, config, filter, current, has_config, complaints } = prepared;
+        if has_config {
+            report.info(&("read: ", InDirectory(directory.name(), config_file::NAME)));
+        }
+        complaints.iter().for_each(|complaint| report.warning(complaint));
         if config.has_local_time() {
             timezone::reload();
         }
-        let stamping = stamping(&config);
-        let mut rewriter = rewriter(&config, line_limit).map(Box::new);
-        let filter = match Filter::new(config.rules) {
-            Ok(filter) => filter,
-            Err(error) => {
-                report.warning(&("unable to compile expressions: ", name, ": ", &error.to_string()));
-                return None;
-            }
-        };
         let policy = Policy {
             size: config.size,
             line_limit: line_limit as u64,
@@ -143,28 +184,22 @@ impl LogDir {
             max_age: config.max_age,
             max_total: config.max_total,
         };
+        let stamping = stamping(&config);
+        let mut rewriter = rewriter(&config, line_limit).map(Box::new);
+        let Remains { underway, selected, unwritten, line, is_mid_line, limiter, forwarders } =
+            std::mem::take(remains);
         let old_files = old_files::Settings {
             processor: config.processor,
             processor_timeout: config.processor_timeout,
             compression: config.compress,
             retention,
         };
-        let old_files = OldFiles::new(old_files, std::mem::take(&mut remains.underway));
-        let unwritten = std::mem::take(&mut remains.unwritten);
-        let writer = match Writer::open(directory, &settings, old_files, unwritten, report) {
-            Ok(writer) => writer,
-            Err(unopened) => {
-                let (found, underway, unwritten) = *unopened;
-                failure(found.what, found.errno);
-                (remains.underway, remains.unwritten) = (underway, unwritten);
-                return None;
-            }
-        };
-        let Remains { selected, line, is_mid_line, limiter, forwarders, .. } = std::mem::take(remains);
+        let old_files = OldFiles::new(old_files, underway);
+        let writer = Writer::open(directory, current, &settings, old_files, unwritten, report);
         if let Some(rewriter) = &mut rewriter {
             rewriter.go_on(line);
         }
-        Some(Self {
+        Self {
             writer,
             stamping,
             rewriter,
@@ -180,7 +215,7 @@ impl LogDir {
             udp_only: config.udp_only,
             selected,
             run: 0..0,
-        })
+        }
     }
 
     /// Takes a piece of a line, found in `buffer`. What is to be written is written with [`finish`](Self::finish) at the
@@ -414,26 +449,10 @@ impl LogDir {
     }
 }
 
-/// Reads `config`, if there is one, and says what is wrong with it.
-/// `None` if it cannot be read now, but could be later: the defaults may delete what it keeps.
-fn read_config(directory: &Directory, report: &Report) -> Option<Config> {
-    let text = match config_file::read(directory) {
-        Ok(text) => {
-            if text.is_some() {
-                report.info(&("read: ", InDirectory(directory.name(), config_file::NAME)));
-            }
-            text.unwrap_or_default()
-        }
-        Err(errno) => {
-            let reason = config_file::reason(errno);
-            report.warning(&("unable to read config: ", directory.name(), ": ", &reason));
-            if writer::is_shortage(errno) {
-                return None;
-            }
-            Vec::new()
-        }
-    };
-    Some(config_file::parse(directory, &text, report))
+fn text(message: &dyn Message) -> Vec<u8> {
+    let mut text = Vec::new();
+    message.append_to(&mut text);
+    text
 }
 
 fn stamping(config: &Config) -> Stamping {

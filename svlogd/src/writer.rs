@@ -58,6 +58,29 @@ pub struct Writer {
     said: Option<Obstacle>,
 }
 
+/// `current`, found and opened.
+pub struct Opened {
+    current: Current,
+    found: Found,
+    /// It is not open yet, for want of something that there will be again.
+    failure: Option<Failure>,
+}
+
+impl Opened {
+    /// Finds and opens `current`.
+    ///
+    /// # Errors
+    /// It cannot be opened, and waiting would not help.
+    pub fn new(directory: &Directory) -> Result<Self, Failure> {
+        let (mut current, found) = Current::find(directory)?;
+        let failure = current.open(directory).err();
+        match failure {
+            Some(failure) if !is_shortage(failure.errno) => Err(failure),
+            failure => Ok(Self { current, found, failure }),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rotation {
     None,
@@ -89,21 +112,16 @@ enum Pause {
 }
 
 impl Writer {
-    /// A writer that first writes what is `unwritten`.
-    ///
-    /// # Errors
-    /// `current` cannot be opened, and waiting would not help. What is being done and what is unwritten come back.
+    /// A writer of what was `opened`, which first writes what is `unwritten`.
     pub fn open(
         directory: Directory,
+        opened: Opened,
         settings: &Settings,
         old_files: OldFiles,
         unwritten: Vec<u8>,
         report: &Report,
-    ) -> Result<Self, Box<(Failure, Underway, Vec<u8>)>> {
-        let (current, found) = match Current::find(&directory) {
-            Ok(found) => found,
-            Err(failure) => return Err(Box::new((failure, old_files.close(&directory, report), unwritten))),
-        };
+    ) -> Self {
+        let Opened { current, found, failure } = opened;
         let schedule = settings.clock_rotation.map(|rotation| schedule(rotation, &current));
         let mut writer = Self {
             directory,
@@ -121,18 +139,13 @@ impl Writer {
             said: None,
         };
         writer.old_files.take_over(found.set_aside(), &writer.directory, report);
-        match writer.current.open(&writer.directory) {
-            Ok(_) => {}
-            Err(failure) if is_shortage(failure.errno) => writer.pause(failure.into(), report),
-            Err(failure) => {
-                let underway = writer.old_files.close(&writer.directory, report);
-                return Err(Box::new((failure, underway, writer.gathered)));
-            }
+        if let Some(failure) = failure {
+            writer.pause(failure.into(), report);
         }
         let verb = if found == Found::Clean { "append: " } else { "new: " };
         report.info(&(verb, InDirectory(writer.directory.name(), "current")));
         writer.prune(report);
-        Ok(writer)
+        writer
     }
 
     /// Writes `bytes` after what was gathered; what cannot be written now is gathered too.

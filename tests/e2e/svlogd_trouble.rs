@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(current_that_is_truncated_is_appended_to),
     case!(directory_that_is_renamed_is_written_to),
     case!(directory_that_is_removed_is_waited_for),
+    case!(directory_that_cannot_be_used_yet_is_waited_for),
     case!(read_error_is_the_end),
     case!(file_size_limit_is_waited_out).needs(&["prlimit"]),
     case!(too_few_descriptors_to_start_with).needs(&["prlimit"]),
@@ -150,6 +151,35 @@ fn directory_that_is_removed_is_waited_for(subject: &Subject) {
     drop((logger.input, logger.output));
     assert_eq!(svlogd.wait().code, Some(0));
     assert_eq!(svlogd.stderr(), said);
+}
+
+/// As `rm -r log; mkdir log` by root, and a chown later: nothing is lost meanwhile, with or without another directory.
+fn directory_that_cannot_be_used_yet_is_waited_for(subject: &Subject) {
+    for others in [&[] as &[&str], &["other"]] {
+        let sandbox = Sandbox::new(subject);
+        let dir = sandbox.mkdir("log");
+        others.iter().for_each(|other| drop(sandbox.mkdir(other)));
+        let mut logger = Logger::new(&sandbox);
+        let mut svlogd = logger.start(&[&["svlogd", "log"], others].concat());
+        logger.write("one\n");
+        wait_current(&dir, "one\n");
+        // It keeps root from the lock, too.
+        sandbox.mkdir("new/lock");
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(sandbox.join("new"), &dir).unwrap();
+        logger.write("two\n");
+        let said = "svlogd: warning: current was renamed or removed: log\n\
+                    svlogd: pausing: unable to open current: log: No such file or directory\n\
+                    svlogd: warning: unable to lock directory: log: Is a directory\n";
+        eventually("it waits", || (svlogd.stderr() == said).then_some(()));
+        logger.write("three\n");
+        holds_for(Duration::from_millis(2500), "said once", || svlogd.stderr() == said);
+        fs::remove_dir(dir.join("lock")).unwrap();
+        wait_current(&dir, "two\nthree\n");
+        drop((logger.input, logger.output));
+        assert_eq!(svlogd.wait().code, Some(0));
+        assert_eq!(svlogd.stderr(), said);
+    }
 }
 
 /// What was read is written; as with runit, the exit code does not tell.
