@@ -450,7 +450,15 @@ fn each_try_that_hangs_is_killed(subject: &Subject) {
     logger.write(301);
     logger.wait_for("all are processed", |names| names.len() == 3 && count(names, ".s") == 3);
     logger.check();
-    assert!(logger.svlogd.stderr().matches("processor takes too long").count() >= 3);
+    let said = logger.svlogd.stderr();
+    assert!(said.matches("processor takes too long").count() >= 3, "{said}");
+    for saved in old_files(&logger.dir) {
+        let in_dir = |name: &str| logger.dir.join(name).display().to_string();
+        let waiting = in_dir(&saved.replace(".s", ".u"));
+        assert!(said.matches(&format!("svlogd: info: processing: {waiting}\n")).count() >= 2, "{said}");
+        let processed = format!("svlogd: info: processed: {}\n", in_dir(&saved));
+        assert_eq!(said.matches(&processed).count(), 1, "{said}");
+    }
 }
 
 /// "Logging goes on until ten files wait for it and current is full; then it waits", without `kill-after` until somebody

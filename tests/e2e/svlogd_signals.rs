@@ -37,7 +37,7 @@ fn verbose_tells_the_reasons(subject: &Subject) {
         assert!(said.contains(&format!("svlogd: info: delete: log/{old} max-age\n")), "{said}");
     }
 
-    let mut svlogd = sandbox.start(command.args(["-v", "log"]).stdin(Stdio::piped()));
+    let mut svlogd = sandbox.start(&mut command);
     let mut input = svlogd.stdin();
     let said = |what: &str| eventually(what, || svlogd.stderr().contains(what).then_some(()));
     said("svlogd: info: append: log/current\n");
@@ -48,6 +48,21 @@ fn verbose_tells_the_reasons(subject: &Subject) {
     input.write_all(b"two\n").unwrap();
     said(".s max-total\n");
     assert_eq!(fs::read_to_string(dir.join("current")).unwrap(), "two\n");
+    drop(input);
+    svlogd.wait();
+
+    sandbox.write("log/config", "t1\nn1\n");
+    let mut svlogd = sandbox.start(&mut command);
+    let mut input = svlogd.stdin();
+    for rotations in 1..=2 {
+        input.write_all(b"three\n").unwrap();
+        let reason = "svlogd: info: rotate: log/current its age\nsvlogd: info: rename: log/current @";
+        let is_said = || svlogd.stderr().matches(reason).count() == rotations;
+        eventually("its age", || is_said().then_some(()));
+    }
+    // One of runit's lines, as runit says it.
+    let is_deleted = |line: &str| line.starts_with("svlogd: info: delete: log/@") && line.ends_with(".s");
+    eventually("one too many", || svlogd.stderr().lines().any(is_deleted).then_some(()));
 }
 
 /// Sends signals without a pause for as long as lines are written: each line is there once.

@@ -55,7 +55,7 @@ fn wall_clock_rotates(subject: &Subject) {
     loop {
         let midnight = now().as_secs() as i64 + 3;
         let mut command = sandbox.command("svlogd");
-        command.arg("log").env("TZ", zone_of_midnight(midnight)).stdin(Stdio::piped());
+        command.args(["-v", "log"]).env("TZ", zone_of_midnight(midnight)).stdin(Stdio::piped());
         let mut svlogd = sandbox.start(&mut command);
         let mut input = svlogd.stdin();
         input.write_all(b"yesterday\n").unwrap();
@@ -66,6 +66,8 @@ fn wall_clock_rotates(subject: &Subject) {
         }
         let before = old_files(&dir).len();
         eventually("midnight", || (old_files(&dir).len() > before).then_some(()));
+        let reason = "svlogd: info: rotate: log/current the time\n";
+        eventually("the reason", || svlogd.stderr().contains(reason).then_some(()));
         assert!(now().as_secs() as i64 >= midnight);
         input.write_all(b"today\n").unwrap();
         drop(input);
