@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -24,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(unix_server_bound_again_mid_stream_gets_all_lines),
     case!(absent_server_holds_nothing_up_and_drops_are_counted),
     case!(server_that_never_reads_holds_nothing_up),
+    case!(server_that_sends_without_pause_holds_nothing_up),
     case!(server_that_closes_at_once_is_left_in_peace),
     case!(hangup_keeps_what_is_queued),
     case!(losses_are_told_in_the_format_of_the_directory),
@@ -328,6 +330,33 @@ fn server_that_never_reads_holds_nothing_up(subject: &Subject) {
     let received = counted(str::from_utf8(&received).unwrap()).len();
     let lost = told_lost(&current(&sandbox), &address.to_string());
     assert!(lost < written && received + lost >= written, "{received} + {lost}: {written}");
+}
+
+/// What it sends is of no interest, and there is always more of it.
+fn server_that_sends_without_pause_holds_nothing_up(subject: &Subject) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = Sandbox::new(subject);
+    let mut svlogd = start(&sandbox, &format!("syslog+tcp://{}", listener.local_addr().unwrap()));
+    let mut input = svlogd.stdin();
+    input.write_all(b"line 0\n").unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let flood = [(); 4].map(|()| {
+        let mut stream = stream.try_clone().unwrap();
+        thread::spawn(move || while stream.write_all(&[b'x'; 64 << 10]).is_ok() {})
+    });
+    // Each once the one before it is there.
+    let mut written = 1;
+    eventually("all lines are there", || {
+        if current(&sandbox).lines().count() == written {
+            writeln!(input, "line {written}").unwrap();
+            written += 1;
+        }
+        (written > 30).then_some(())
+    });
+    drop(input);
+    assert_eq!(svlogd.wait().code, Some(0));
+    drop(stream);
+    flood.into_iter().for_each(|sender| sender.join().unwrap());
 }
 
 /// It gets its lines in the end, and is not bothered more and more often until then.

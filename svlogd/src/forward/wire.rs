@@ -221,14 +221,11 @@ impl Connection {
         if self.kind != Kind::Stream {
             return Ok(());
         }
-        let mut buffer = [0; 512];
-        loop {
-            match fd::read(&self.socket, &mut buffer).map_err(|error| errno(&error)) {
-                Ok(0) => return Err(Trouble::Closed),
-                Ok(_) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
-            }
+        // Once: there may always be more, and what is left wakes up the next wait.
+        match fd::read(&self.socket, &mut [0; 512]).map_err(|error| errno(&error)) {
+            Ok(0) => Err(Trouble::Closed),
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
     }
 }
