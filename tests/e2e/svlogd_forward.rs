@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(server_that_sends_without_pause_holds_nothing_up),
     case!(server_that_closes_at_once_is_left_in_peace),
     case!(hangup_keeps_what_is_queued),
+    case!(server_that_is_set_again_gets_lines_again),
     case!(losses_are_told_in_the_format_of_the_directory),
 ];
 
@@ -268,6 +269,21 @@ fn told_lost(text: &str, address: &str) -> usize {
     text.lines().filter_map(|line| line.strip_suffix(&told)?.parse::<usize>().ok()).sum()
 }
 
+/// How many lines were forwarded, are lost, and wait; to be asked for once.
+fn counters(svlogd: &Running) -> [usize; 3] {
+    svlogd.signal(Signal::SIGUSR1);
+    eventually("the counters", || {
+        let stderr = svlogd.stderr();
+        let counters = stderr.split_once("svlogd: counters: ")?.1.strip_suffix('\n')?;
+        let number = |name| -> usize {
+            let field =
+                counters.split(' ').find_map(|field: &str| field.strip_prefix(name)?.strip_prefix('='));
+            field.unwrap().parse().unwrap()
+        };
+        Some(["forwarded", "lost", "queue"].map(number))
+    })
+}
+
 /// Far more than the queue holds is written here at once, and what was dropped is told of here.
 fn absent_server_holds_nothing_up_and_drops_are_counted(subject: &Subject) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -283,18 +299,7 @@ fn absent_server_holds_nothing_up_and_drops_are_counted(subject: &Subject) {
     let ours = |text: &str| text.lines().filter(|line| line.starts_with('y')).count();
     eventually("all is written", || (ours(&current(&sandbox)) == 30_000).then_some(()));
     eventually("the loss is told of", || current(&sandbox).contains("lines not forwarded").then_some(()));
-    svlogd.signal(Signal::SIGUSR1);
-    let counters = eventually("the counters", || {
-        let stderr = svlogd.stderr();
-        let counters = stderr.split_once("svlogd: counters: ")?.1.strip_suffix('\n')?;
-        let number = |name| -> usize {
-            let field =
-                counters.split(' ').find_map(|field: &str| field.strip_prefix(name)?.strip_prefix('='));
-            field.unwrap().parse().unwrap()
-        };
-        Some(["forwarded", "lost", "queue"].map(number))
-    });
-    let [forwarded, lost, queue] = counters;
+    let [forwarded, lost, queue] = counters(&svlogd);
     assert_eq!((forwarded, lost + queue), (0, 30_000));
     assert!(queue * 150 < 1 << 20 && queue * 300 > 1 << 20, "{queue}");
     drop(input);
@@ -426,6 +431,39 @@ fn hangup_keeps_what_is_queued(subject: &Subject) {
     drop(input);
     assert_eq!(svlogd.wait().code, Some(0));
     assert_eq!(current(&sandbox).matches(&told).count(), 1);
+}
+
+/// It did not read, and was given up when the config did not name it.
+fn server_that_is_set_again_gets_lines_again(subject: &Subject) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sandbox = Sandbox::new(subject);
+    let mut svlogd = start(&sandbox, &format!("syslog+tcp://{address}"));
+    let config = fs::read_to_string(sandbox.join("log/config")).unwrap();
+    let mut input = svlogd.stdin();
+    input.write_all(b"one\n").unwrap();
+    let stalled = listener.accept().unwrap();
+    let lines = format!("{}\n", "z".repeat(900)).repeat(1000);
+    eventually("the loss is told of", || {
+        input.write_all(lines.as_bytes()).unwrap();
+        current(&sandbox).contains("lines not forwarded").then_some(())
+    });
+    let [_, lost, _] = counters(&svlogd);
+    sandbox.write("log/config", config.lines().next().unwrap());
+    svlogd.signal(Signal::SIGHUP);
+    eventually("it is given up", || {
+        (told_lost(&current(&sandbox), &address.to_string()) > lost).then_some(())
+    });
+    sandbox.write("log/config", config);
+    svlogd.signal(Signal::SIGHUP);
+    eventually("it is open again", || (svlogd.stderr().matches("append: ").count() == 2).then_some(()));
+    input.write_all(b"two\n").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (stream, _) = eventually("a connection", || listener.accept().ok());
+    stream.set_nonblocking(false).unwrap();
+    drop((input, stalled));
+    assert_eq!(counted(&read_all(stream)), ["two"]);
+    assert_eq!(svlogd.wait().code, Some(0));
 }
 
 fn losses_are_told_in_the_format_of_the_directory(subject: &Subject) {

@@ -173,6 +173,7 @@ impl Forwarder {
         self.note_arrival();
         let lines = self.queue.clear();
         self.wire = Wire::None;
+        self.link = Link::default();
         self.lose(lines as u64, now, report);
         self.losses.hurry();
     }

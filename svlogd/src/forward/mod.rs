@@ -39,6 +39,7 @@ impl Forwarders {
     #[must_use]
     pub fn renew(self, settings: Vec<Forward>) -> Self {
         let Self(mut old) = self;
+        old.retain(|forwarder| !forwarder.is_finished());
         let take = |setting| match old.iter().position(|forwarder| *forwarder.setting() == setting) {
             Some(at) => old.remove(at).go_on(),
             None => Forwarder::new(setting),
