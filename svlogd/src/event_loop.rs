@@ -172,14 +172,13 @@ impl Logger {
             logger.report.warning(&("unable to read standard input: ", Errno::EBADF.desc()));
         }
         if let Some(errno) = logger.input.obstacle() {
-            let message = ("unable to look ahead in standard input: ", errno.desc());
             // To be started again is better than to be killed one day with lines that are nowhere else.
             if is_shortage(errno) {
-                logger.report.fatal(&message);
+                logger.report.fatal(&("unable to look ahead in standard input: ", errno.desc()));
                 return Err(ExitCode::from(FAILED));
             }
-            logger.report.warning(&message);
         }
+        logger.tell_obstacle();
         logger.open_directories()?;
         Ok(logger)
     }
@@ -396,7 +395,9 @@ impl Logger {
     }
 
     fn read(&mut self) {
-        match self.input.read() {
+        let got = self.input.read();
+        self.tell_obstacle();
+        match got {
             Ok(Got::Bytes(count)) => {
                 self.process();
                 self.settle();
@@ -410,6 +411,14 @@ impl Logger {
                 self.report.warning(&("unable to read standard input: ", errno(&error).desc()));
                 self.close_input();
             }
+        }
+    }
+
+    /// Tells why standard input is read plainly, if that is news.
+    fn tell_obstacle(&mut self) {
+        if let Some(errno) = self.input.take_obstacle() {
+            let message = ("unable to look ahead in standard input, it is read plainly: ", errno.desc());
+            self.report.warning(&message);
         }
     }
 

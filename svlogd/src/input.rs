@@ -12,7 +12,7 @@
 //!
 //! It cannot hold
 //! - where standard input is no pipe (nobody goes on where the reader of a file ended, and a socket is not looked into),
-//!   or a pipe of a single page: that is read plainly;
+//!   or a pipe of a single page: that is read plainly, as is a pipe that the system does not let svlogd look into;
 //! - for a line that does not fit into half of the pipe: what of it was taken out so that its writer could go on is
 //!   written at once if it has `-l` bytes, and its rest would count as a line of its own.
 //!
@@ -78,6 +78,7 @@ pub struct Input<Source: AsFd = io::Stdin> {
     taken: usize,
     /// `None` where standard input is read plainly: everything is held then.
     view: Option<View>,
+    /// Why it is, unless that was told.
     obstacle: Option<Errno>,
     /// What was seen, before it was changed in the buffer; only where it may be.
     original: Option<Vec<u8>>,
@@ -206,9 +207,14 @@ impl<Source: AsFd> Input<Source> {
         })
     }
 
-    /// Why standard input is read plainly, although it is a pipe.
+    /// Why standard input is read plainly, although it is a pipe, unless that was taken.
     pub fn obstacle(&self) -> Option<Errno> {
         self.obstacle
+    }
+
+    /// Why standard input is read plainly, although it is a pipe; once.
+    pub fn take_obstacle(&mut self) -> Option<Errno> {
+        self.obstacle.take()
     }
 
     /// Something was written to standard input: a [`pipe::SIGNAL`] has come.
@@ -235,10 +241,14 @@ impl<Source: AsFd> Input<Source> {
         let end = self.buffer.len() - 1;
         let Some(view) = &mut self.view else { return self.read_plainly(end) };
         let end = end.min(self.held + READ_SIZE);
-        let Ok((count, sight)) = view.look(&self.source, &mut self.buffer[self.held..end], self.seen) else {
-            // No memory, perhaps. The beginning of a line that was seen is read again.
-            self.leave_view();
-            return self.read_plainly(end);
+        let (count, sight) = match view.look(&self.source, &mut self.buffer[self.held..end], self.seen) {
+            Ok(sight) => sight,
+            Err(errno) => {
+                // The beginning of a line that was seen is read again.
+                self.leave_view();
+                self.obstacle = Some(errno);
+                return self.read_plainly(end);
+            }
         };
         let is_much = count >= view.capacity;
         let news = count.saturating_sub(std::mem::replace(&mut self.seen, count));
@@ -357,7 +367,9 @@ impl<Source: AsFd> Input<Source> {
     }
 
     fn leave_view(&mut self) {
-        self.view = None;
+        if self.view.take().is_some_and(|view| view.is_told) {
+            let _ = pipe::set_signals(&self.source, false);
+        }
         self.original = None;
         self.seen = 0;
         self.ready = self.held;

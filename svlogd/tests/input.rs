@@ -1,11 +1,15 @@
 //! Standard input as svlogd reads it: what is not written is never let go.
 #![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use proptest::prelude::*;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::{fd, pipe};
@@ -178,6 +182,30 @@ fn another_reader_gets_its_share_and_nothing_is_lost() {
         assert_eq!(share, *b"one\n");
         assert_eq!(String::from_utf8(log).unwrap(), format!("one\n{two}\n{two}\nbegun\nfour\n"));
     }
+}
+
+/// A pipe that turns into a socket, which tee(2) does not take.
+struct Turning(OwnedFd, OwnedFd, Cell<bool>);
+
+impl AsFd for Turning {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.2.get() { self.1.as_fd() } else { self.0.as_fd() }
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_into_any_more_is_read_plainly_and_told_of_once() {
+    let (reader, _writer) = new_pipe();
+    let (socket, mut end) = UnixStream::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let source = Rc::new(Turning(reader, socket.into(), Cell::new(false)));
+    let mut input = Input::new(Rc::clone(&source), 1024, LINE_LIMIT, false).unwrap();
+    assert_eq!((input.read().unwrap(), input.take_obstacle()), (Got::Nothing, None));
+    source.2.set(true);
+    end.write_all(b"one\n").unwrap();
+    assert_eq!(input.read().unwrap(), Got::Bytes(4));
+    assert_eq!((input.take_obstacle(), input.take_obstacle()), (Some(Errno::EINVAL), None));
+    assert_eq!(input.ready().0, b"one\n");
 }
 
 #[test]
