@@ -21,7 +21,6 @@ use crate::input::{Got, Input, Settled};
 use crate::log_dir::{LogDir, Prepared, Remains};
 use crate::report::Report;
 use crate::split::Splitter;
-use crate::writer::is_shortage;
 
 /// After TERM, the end of the line that is being read is waited for so long.
 const LINE_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -171,12 +170,10 @@ impl Logger {
         if startup::closed().any(|fd| fd == 0) {
             logger.report.warning(&("unable to read standard input: ", Errno::EBADF.desc()));
         }
-        if let Some(errno) = logger.input.obstacle() {
+        if let Some(errno) = logger.input.obstacle().filter(|&errno| passes(errno)) {
             // To be started again is better than to be killed one day with lines that are nowhere else.
-            if is_shortage(errno) {
-                logger.report.fatal(&("unable to look ahead in standard input: ", errno.desc()));
-                return Err(ExitCode::from(FAILED));
-            }
+            logger.report.fatal(&("unable to look ahead in standard input: ", errno.desc()));
+            return Err(ExitCode::from(FAILED));
         }
         logger.tell_obstacle();
         logger.open_directories()?;
@@ -501,6 +498,12 @@ impl Logger {
     }
 }
 
+/// Whether what svlogd lacks to look into its input may be there for the next one that is started, as it lacks nearly all
+/// then. Not so what a user's pipes and watches may use up for good (pipe(7), epoll(7)).
+fn passes(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENOMEM)
+}
+
 /// When the wall clock asks for something, in Unix seconds.
 fn wall_deadline(slots: &[Slot]) -> Option<i64> {
     slots.iter().filter_map(|slot| slot.log.as_ref()?.writer.wall_deadline()).min()
@@ -513,4 +516,17 @@ fn tend_wall(slots: &mut [Slot], now: Tai64n, buffer: &[u8], report: &Report) ->
         log.writer.tend_wall(now, report);
     }
     wall_deadline(slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_limit_is_no_reason_to_be_started_again() {
+        assert_eq!([Errno::EMFILE, Errno::ENOMEM].map(passes), [true; 2]);
+        // max_user_watches, pipe-user-pages-hard, a sandbox, a pipe of one page.
+        let lasting = [Errno::ENOSPC, Errno::ENFILE, Errno::EPERM, Errno::ENOSYS, Errno::EMSGSIZE];
+        assert_eq!(lasting.map(passes), [false; 5]);
+    }
 }
