@@ -38,6 +38,10 @@ use crate::writer::{self, Writer};
 /// From this length on lines are written from where they were read; less of them is gathered.
 const LONG_RUN: usize = 16 << 10;
 
+/// How long the lock of a directory is waited for: what a killed svlogd was just starting holds it until it is another
+/// program, and a directory that is left out loses lines.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// An open log directory.
 pub struct LogDir {
     /// Its files.
@@ -121,7 +125,7 @@ impl Prepared {
         let failure = |what: &str, errno: Errno| text(&(what, ": ", name, ": ", errno.desc()));
         let mut directory =
             Directory::open(name).map_err(|errno| vec![failure("unable to open log directory", errno)])?;
-        let lock = match Lock::try_exclusive(&directory.path().join("lock")) {
+        let lock = match Lock::exclusive_within(&directory.path().join("lock"), LOCK_WAIT) {
             Ok(lock) => lock.ok_or(Errno::EWOULDBLOCK),
             Err(error) => Err(error.errno),
         };

@@ -1,10 +1,12 @@
 //! Numbered lines: what svlogd was given and what of it is in its directories, counted.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +34,16 @@ pub(crate) fn write_unevenly(mut to: impl Write, numbers: Range<usize>, pause: D
     }
 }
 
+/// Writes lines unevenly until there are enough, and returns how many that were.
+pub(crate) fn write_until(enough: &AtomicBool, mut to: impl Write, pause: Duration) -> usize {
+    let mut next = 0;
+    while !enough.load(Ordering::Relaxed) {
+        write_unevenly(&mut to, next..next + 1000, pause);
+        next += 1000;
+    }
+    next
+}
+
 /// What is in a log directory.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
@@ -46,15 +58,21 @@ pub(crate) struct Count {
 impl Count {
     /// Counts the lines in a log directory, the oldest first.
     pub(crate) fn of(dir: &Path) -> Self {
+        Self::of_form(dir, |line| Some(line.to_owned()))
+    }
+
+    /// Counts the lines in a log directory that `plain` makes of those that are written there.
+    pub(crate) fn of_form(dir: &Path, plain: impl Fn(&str) -> Option<String>) -> Self {
         // One may be renamed meanwhile, also when svlogd has ended.
-        let texts = || files(dir).into_iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>().ok();
+        let texts = || files(dir).iter().map(|file| read(file)).collect::<Option<Vec<_>>>();
         let mut count = Self::default();
         for text in eventually("no file is renamed", texts) {
             let mut twice = 0;
-            for line in text.split_inclusive('\n') {
+            for written in text.split_inclusive('\n') {
+                let line = plain(written).unwrap_or_default();
                 let number = line.get(..7).and_then(|number| number.parse().ok());
                 match number.filter(|&number| lines(number..number + 1) == line) {
-                    None => count.torn.push(line.to_owned()),
+                    None => count.torn.push(written.to_owned()),
                     Some(number) => {
                         let times = count.whole.entry(number).or_default();
                         *times += 1;
@@ -83,14 +101,24 @@ impl Count {
     }
 }
 
-/// The old files and `current`, the oldest first.
+/// The old files and `current`, the oldest first. What is processed or compressed is there under two names until that is
+/// done: the first is listed.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        name == "current" || name.starts_with('@')
-    });
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_log = |name: &String| name == "current" || name.starts_with('@') && !name.contains(".t");
+    let mut names: Vec<_> = names.filter(is_log).collect();
     // `@…` sorts before `current`.
-    files.sort();
-    files
+    names.sort();
+    names.dedup_by(|name, other| name.split('.').next() == other.split('.').next());
+    names.into_iter().map(|name| dir.join(name)).collect()
+}
+
+/// What a file holds, as `zcat` reads it. `None` if it is gone.
+fn read(file: &Path) -> Option<String> {
+    if file.extension().is_none_or(|extension| extension != "gz") {
+        return fs::read_to_string(file).ok();
+    }
+    let output = Command::new("zcat").stdin(File::open(file).ok()?).output().unwrap();
+    assert!(output.status.success(), "{}: {output:?}", file.display());
+    Some(String::from_utf8(output.stdout).unwrap())
 }

@@ -3,11 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::clock;
+
+/// Between two looks whether a lock is free.
+const PACE: Duration = Duration::from_millis(5);
 
 /// An exclusive lock, released when it is dropped.
 #[derive(Debug)]
@@ -23,6 +29,20 @@ impl Lock {
             Ok(lock) => Ok(Some(lock)),
             Err(Error { errno: Errno::EWOULDBLOCK, .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Locks the file `path`, for which it waits `limit` at most; `None` if another holds the lock for longer.
+    ///
+    /// # Errors
+    /// What open(2) or flock(2) report.
+    pub fn exclusive_within(path: &Path, limit: Duration) -> Result<Option<Self>> {
+        let end = clock::now().monotonic.saturating_add(limit);
+        loop {
+            match Self::try_exclusive(path)? {
+                None if clock::now().monotonic < end => sleep(PACE),
+                result => return Ok(result),
+            }
         }
     }
 
@@ -69,7 +89,13 @@ mod tests {
         let held = Lock::try_exclusive(&path).unwrap();
         assert!(held.is_some());
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
-        drop(held);
+        assert!(Lock::exclusive_within(&path, Duration::from_millis(20)).unwrap().is_none());
+        let releases = std::thread::spawn(move || {
+            sleep(Duration::from_millis(20));
+            drop(held);
+        });
+        assert!(Lock::exclusive_within(&path, Duration::from_secs(60)).unwrap().is_some());
+        releases.join().unwrap();
         Lock::exclusive(&path).unwrap();
     }
 }
