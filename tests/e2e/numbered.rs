@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use svkit_tests::eventually;
+use nix::sys::signal::Signal;
+use svkit_tests::{Running, eventually};
 
 /// Lines with their number first, of uneven length.
 pub(crate) fn lines(numbers: Range<usize>) -> String {
@@ -42,6 +43,17 @@ pub(crate) fn write_until(enough: &AtomicBool, mut to: impl Write, pause: Durati
         next += 1000;
     }
     next
+}
+
+/// Asks svlogd, which has begun to work, for its counters until it has told `wanted` of them.
+pub(crate) fn eventually_counted(svlogd: &Running, wanted: &str) {
+    eventually(wanted, || {
+        svlogd.signal(Signal::SIGUSR1);
+        let said = svlogd.stderr();
+        said.lines()
+            .any(|line| line.contains("counters: ") && format!("{line} ").contains(wanted))
+            .then_some(())
+    });
 }
 
 /// What is in a log directory.

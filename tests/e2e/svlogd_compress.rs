@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Write, stderr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
+
+use crate::numbered::eventually_counted;
 
 pub(crate) const CASES: &[Case] = &[
     case!(compressed_files_read_back).needs(ZSTD).patient(),
@@ -343,19 +345,39 @@ fn full_disk_stops_compression_alone(subject: &Subject) {
     logger.check();
 }
 
-/// "50 rotations a second with compression"
+/// "50 rotations a second with compression": each of them counts.
 fn fifty_rotations_a_second(subject: &Subject) {
+    const ROTATIONS: u32 = 150;
     let sandbox = Sandbox::new(subject);
     let mut logger = Logger::new(&sandbox, "n0\ncompress gzip\n");
-    for _ in 0..150 {
+    let current = logger.dir.join("current");
+    let text = || fs::read_to_string(&current).unwrap_or_default();
+    let parent = logger.svlogd.pid();
+    let one_at_a_time = || {
+        let compressors: Vec<_> = children(parent).into_iter().filter(|pid| is_compressor(*pid)).collect();
+        assert!(compressors.len() <= 1, "{compressors:?}");
+    };
+    let begin = Instant::now();
+    for round in 1..=ROTATIONS {
         logger.write(20);
+        let last = line(logger.next - 1);
+        eventually("lines in current", || text().ends_with(&last).then_some(()));
         logger.svlogd.signal(Signal::SIGALRM);
-        sleep(Duration::from_millis(20));
+        eventually("an empty current", || text().is_empty().then_some(()));
+        one_at_a_time();
+        sleep((Duration::from_millis(20) * round).saturating_sub(begin.elapsed()));
     }
+    let rate = f64::from(ROTATIONS) / begin.elapsed().as_secs_f64();
+    let told = format!("{rate:.1} rotations a second\n");
+    stderr().write_all(told.as_bytes()).unwrap();
     logger.write(1);
     logger.wait_until_written();
-    logger.wait_for("all are compressed", |names| names.len() > 10 && count(names, ".s.gz") == names.len());
+    logger.wait_for("all are compressed", |names| {
+        one_at_a_time();
+        names.len() == ROTATIONS as usize && count(names, ".s.gz") == names.len()
+    });
     logger.check();
+    eventually_counted(&logger.svlogd, &format!(" rotated={ROTATIONS} compressed={ROTATIONS} "));
     logger.svlogd.signal(Signal::SIGTERM);
     let output = logger.svlogd.wait();
     assert_eq!(output.code, Some(0));
