@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use svkit_tests::{Case, Running, Sandbox, Subject, case, eventually, is_running, write_script};
 
+use crate::numbered::eventually_counted;
+
 pub(crate) const CASES: &[Case] = &[
     case!(datagrams_over_udp),
     case!(octet_counting_over_tcp),
@@ -109,8 +111,12 @@ fn stream_to(subject: &Subject, host: &str) {
     sandbox.write("log/config", config);
     let mut svlogd =
         sandbox.start(sandbox.command("svlogd").args(["-tt", "-l", "10", "log"]).stdin(Stdio::piped()));
-    svlogd.stdin().write_all(b"one\nno\n123456789012345\nlast").unwrap();
+    let mut input = svlogd.stdin();
+    input.write_all(b"one\nno\n123456789012345\n").unwrap();
     let (stream, _) = listener.accept().unwrap();
+    eventually_counted(&svlogd, " forwarded=2 lost=0 queue=0 ");
+    input.write_all(b"last").unwrap();
+    drop(input);
     assert_eq!(counted(&read_all(stream)), ["node7: one", "node7: 1234567890...", "node7: last"]);
     assert_eq!(svlogd.wait().code, Some(0));
 }
