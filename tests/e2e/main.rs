@@ -22,6 +22,7 @@ mod svlogd_forward;
 mod svlogd_log_servers;
 mod svlogd_rules;
 mod svlogd_signals;
+mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
 mod tree;
@@ -52,6 +53,7 @@ const GROUPS: &[Group] = &[
     ("svlogd_log_servers", svlogd_log_servers::CASES),
     ("svlogd_rules", svlogd_rules::CASES),
     ("svlogd_signals", svlogd_signals::CASES),
+    ("svlogd_sync", svlogd_sync::CASES),
     ("svlogd_trouble", svlogd_trouble::CASES),
     ("svlogd_unasked", svlogd_unasked::CASES),
     ("tree", tree::CASES),

@@ -13,12 +13,13 @@ use crate::{dist, fuzz, man, project};
 const FUZZ_SECONDS: u32 = 10;
 
 /// What the suite is compared with: the package, and a program of it.
-const REFERENCES: [(&str, &str); 5] = [
+const REFERENCES: [(&str, &str); 6] = [
     ("runit", "runsv"),
     ("daemontools", "svstat"),
     ("s6", "s6-svscan"),
     ("rsyslog", "rsyslogd"),
     ("syslog-ng-core", "syslog-ng"),
+    ("strace", "strace"),
 ];
 
 /// Whether this runs on a continuous-integration machine.
