@@ -35,6 +35,7 @@ pub struct Underway {
     processor: Option<Running>,
     sealing: Vec<Batch>,
     compression: Option<Job>,
+    owed_removals: usize,
 }
 
 impl Underway {
@@ -83,7 +84,7 @@ impl OldFiles {
             sealer: Sealer::new(underway.sealing),
             compressor: Compressor::new(settings.compression, underway.compression),
             retention: settings.retention,
-            owed_removals: 0,
+            owed_removals: underway.owed_removals,
             expiry: None,
             room: None,
             ending: false,
@@ -97,6 +98,8 @@ impl OldFiles {
         if set_aside.is_some() {
             self.remove_surplus(&names, set_aside, directory, report);
         }
+        // Perhaps there is no processor any more that needs them.
+        self.remove_owed(directory, report);
         self.processor.find_waiting(&names);
         if self.compressor.is_wanted() && self.stage() == Stage::Saved {
             let is_left = |name: &LogName| name.stage == Stage::Unprocessed && !self.processor.needs(*name);
@@ -202,14 +205,7 @@ impl OldFiles {
         } else {
             return false;
         }
-        while self.owed_removals > 0 {
-            let names = self.names("unable to read directory", directory, report);
-            match self.remove_surplus(&names, None, directory, report) {
-                Surplus::Oldest(_) => self.owed_removals -= 1,
-                Surplus::None => self.owed_removals = 0,
-                Surplus::AllNeeded => break,
-            }
-        }
+        self.remove_owed(directory, report);
         self.prune(current, directory, report);
         true
     }
@@ -231,6 +227,7 @@ impl OldFiles {
             processor: self.processor.into_running(),
             sealing: self.sealer.close(directory, report),
             compression: self.compressor.into_job(),
+            owed_removals: self.owed_removals,
         }
     }
 
@@ -304,6 +301,18 @@ impl OldFiles {
             self.delete(oldest, "", directory, report);
         }
         surplus
+    }
+
+    /// Removes what was too much when nothing could go, as far as it can go now.
+    fn remove_owed(&mut self, directory: &Directory, report: &Report) {
+        while self.owed_removals > 0 {
+            let names = self.names("unable to read directory", directory, report);
+            match self.remove_surplus(&names, None, directory, report) {
+                Surplus::Oldest(_) => self.owed_removals -= 1,
+                Surplus::None => self.owed_removals = 0,
+                Surplus::AllNeeded => break,
+            }
+        }
     }
 
     fn delete(&mut self, name: LogName, reason: &str, directory: &Directory, report: &Report) {

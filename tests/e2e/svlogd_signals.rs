@@ -14,6 +14,7 @@ use crate::numbered::{Count, LONGEST, write_unevenly};
 pub(crate) const CASES: &[Case] = &[
     case!(usr1_tells_the_counters),
     case!(verbose_tells_the_reasons),
+    case!(hup_forgets_no_file_that_is_too_much),
     case!(storm_of_hup_loses_no_line).patient(),
     case!(storm_of_alrm_loses_no_line).patient(),
     case!(storm_of_usr1_loses_no_line).patient(),
@@ -63,6 +64,38 @@ fn verbose_tells_the_reasons(subject: &Subject) {
     // One of runit's lines, as runit says it.
     let is_deleted = |line: &str| line.starts_with("svlogd: info: delete: log/@") && line.ends_with(".s");
     eventually("one too many", || svlogd.stderr().lines().any(is_deleted).then_some(()));
+}
+
+/// What cannot go while it waits for the processor goes when it has been processed.
+fn hup_forgets_no_file_that_is_too_much(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "n1\n!until test -e go; do sleep 0.05; done; cat\n");
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.args(["-v", "log"]).stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    let old_files = || {
+        let names =
+            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".s") || name.ends_with(".u")).collect::<Vec<_>>()
+    };
+    for count in 1..=4 {
+        input.write_all(b"line\n").unwrap();
+        let current = || fs::read(dir.join("current")).unwrap_or_default();
+        eventually("a line", || (!current().is_empty()).then_some(()));
+        svlogd.signal(Signal::SIGALRM);
+        eventually("an old file", || (old_files().len() == count).then_some(()));
+    }
+    svlogd.signal(Signal::SIGHUP);
+    eventually("it is read again", || svlogd.stderr().contains("sighangup received.").then_some(()));
+    sandbox.write("log/go", "");
+    eventually("all are processed", || {
+        (svlogd.stderr().matches("info: processed: ").count() == 4).then_some(())
+    });
+    eventually("one is left", || {
+        let left = old_files();
+        (left.len() == 1 && left[0].ends_with(".s")).then_some(())
+    });
 }
 
 /// Sends signals without a pause for as long as lines are written: each line is there once.
