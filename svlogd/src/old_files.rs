@@ -15,7 +15,7 @@ use crate::helper::unless_gone;
 use crate::processor::{Processor, Running};
 use crate::report::{InDirectory, Report};
 use crate::retention::{OldFile, Retention, Surplus};
-use crate::seal::{Batch, Sealer};
+use crate::seal::Sealer;
 
 /// What the config says of old files.
 pub struct Settings {
@@ -33,7 +33,7 @@ pub struct Settings {
 #[derive(Default)]
 pub struct Underway {
     processor: Option<Running>,
-    sealing: Vec<Batch>,
+    sealer: Sealer,
     compression: Option<Job>,
     owed_removals: usize,
 }
@@ -41,11 +41,9 @@ pub struct Underway {
 impl Underway {
     /// Takes note that a child has ended. `false` if it is none of this directory's.
     pub fn child_ended(&mut self, pid: Pid) -> bool {
-        let sealing = self.sealing.len();
-        self.sealing.retain(|batch| !batch.is(pid));
         self.processor.take_if(|running| running.is(pid)).is_some()
             || self.compression.take_if(|job| job.is(pid)).is_some()
-            || sealing != self.sealing.len()
+            || self.sealer.forget(pid).is_some()
     }
 }
 
@@ -81,7 +79,7 @@ impl OldFiles {
     pub fn new(settings: Settings, underway: Underway) -> Self {
         Self {
             processor: Processor::new(settings.processor, settings.processor_timeout, underway.processor),
-            sealer: Sealer::new(underway.sealing),
+            sealer: underway.sealer,
             compressor: Compressor::new(settings.compression, underway.compression),
             retention: settings.retention,
             owed_removals: underway.owed_removals,
@@ -222,10 +220,11 @@ impl OldFiles {
     }
 
     /// Hands over what is being done.
-    pub fn close(self, directory: &Directory, report: &Report) -> Underway {
+    pub fn close(mut self, directory: &Directory, report: &Report) -> Underway {
+        self.sealer.start_what_can(directory, report);
         Underway {
             processor: self.processor.into_running(),
-            sealing: self.sealer.close(directory, report),
+            sealer: self.sealer,
             compression: self.compressor.into_job(),
             owed_removals: self.owed_removals,
         }

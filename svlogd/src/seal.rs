@@ -120,11 +120,6 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// One that had these helpers `running` before the config was read again.
-    pub fn new(running: Vec<Batch>) -> Self {
-        Self { waiting: Vec::new(), running }
-    }
-
     /// A file, `@….u`, is to be brought to the disk, and named `@….s`.
     pub fn seal(&mut self, file: LogName) {
         self.waiting.push(Order { action: Action::Seal, file });
@@ -190,10 +185,14 @@ impl Sealer {
         }
     }
 
-    /// Starts a helper on what waits, and hands over those that are running.
-    pub fn close(mut self, directory: &Directory, report: &Report) -> Vec<Batch> {
+    /// Starts one more helper, before the directory is closed, on what waits: except for files that a helper is about to
+    /// rename, and that it could otherwise rename after they were to be deleted.
+    pub fn start_what_can(&mut self, directory: &Directory, report: &Report) {
+        let (waiting, ready) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|order: &Order| self.needs(order.file));
+        self.waiting = ready;
         self.start(directory, report);
-        self.running
+        self.waiting = waiting;
     }
 
     /// Deletes at once what is to be deleted; whether that made room on the disk.
@@ -211,14 +210,19 @@ impl Sealer {
 
     /// Takes note that a child has ended. `false` if it was none of these helpers.
     pub fn ended(&mut self, pid: Pid, status: ExitStatus, directory: &Directory, report: &Report) -> bool {
-        let Some(index) = self.running.iter().position(|batch| batch.is(pid)) else { return false };
-        let batch = self.running.swap_remove(index);
+        let Some(batch) = self.forget(pid) else { return false };
         // One that exited has said what it could not do, and those files keep their names: a second fsync would not tell of
         // the failure again. One that was killed has said nothing.
         if status.signal().is_some() {
             perform(&batch.orders, directory, report);
         }
         true
+    }
+
+    /// Takes note that a child has ended, and returns what it did if it was one of these helpers.
+    pub fn forget(&mut self, pid: Pid) -> Option<Batch> {
+        let index = self.running.iter().position(|batch| batch.is(pid))?;
+        Some(self.running.swap_remove(index))
     }
 
     fn orders(&self) -> impl Iterator<Item = &Order> {
@@ -327,6 +331,23 @@ mod tests {
             assert_eq!(names, [second.at(Stage::Saved), third, fourth]);
         }
         assert!(sealer.needs(second.at(Stage::Saved)) && !sealer.needs(third));
+    }
+
+    /// A helper is still to rename the first file when the config is read again.
+    #[test]
+    fn no_delete_overtakes_a_seal() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let first = name(1, Stage::Unprocessed);
+        let pid = Pid::from_raw(i32::MAX);
+        let orders = vec![Order { action: Action::Seal, file: first }];
+        let mut sealer = Sealer { waiting: Vec::new(), running: vec![Batch { pid, orders }] };
+        sealer.delete(first.at(Stage::Saved));
+        let delete = Order { action: Action::Delete, file: first.at(Stage::Saved) };
+        sealer.start_what_can(&directory, &Report::new(false));
+        assert_eq!(sealer.waiting, [delete]);
+        sealer.tend(&directory, &Report::new(false));
+        assert_eq!(sealer.waiting, [delete]);
     }
 
     #[test]
