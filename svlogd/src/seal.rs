@@ -212,8 +212,8 @@ impl Sealer {
     pub fn ended(&mut self, pid: Pid, status: ExitStatus, directory: &Directory, report: &Report) -> bool {
         let Some(batch) = self.forget(pid) else { return false };
         // One that exited has said what it could not do, and those files keep their names: a second fsync would not tell of
-        // the failure again. One that was killed has said nothing.
-        if status.signal().is_some() {
+        // the failure again. One that was killed, or never began, has said nothing.
+        if !matches!(status.code(), Some(0 | 1)) {
             perform(&batch.orders, directory, report);
         }
         true
@@ -348,6 +348,27 @@ mod tests {
         assert_eq!(sealer.waiting, [delete]);
         sealer.tend(&directory, &Report::new(false));
         assert_eq!(sealer.waiting, [delete]);
+    }
+
+    /// The loader of programs exits with 127 when it finds no library.
+    #[test]
+    fn what_a_helper_did_not_begin_is_done() {
+        let file = name(1, Stage::Unprocessed);
+        let statuses = [ExitStatus::killed(9), ExitStatus::exited(127), ExitStatus::NOT_EXECUTED];
+        for (status, is_done) in
+            statuses.map(|status| (status, true)).into_iter().chain([(ExitStatus::exited(1), false)])
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let directory = Directory::open(dir.path().as_os_str()).unwrap();
+            fs::write(dir.path().join(file.to_string()), "line\n").unwrap();
+            let pid = Pid::from_raw(i32::MAX);
+            let orders = vec![Order { action: Action::Seal, file }];
+            let mut sealer = Sealer { waiting: Vec::new(), running: vec![Batch { pid, orders }] };
+            assert!(sealer.ended(pid, status, &directory, &Report::new(false)));
+            assert!(sealer.is_finished());
+            let sealed = dir.path().join(file.at(Stage::Saved).to_string());
+            assert_eq!(sealed.exists(), is_done, "{status:?}");
+        }
     }
 
     #[test]
