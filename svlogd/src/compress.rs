@@ -78,10 +78,13 @@ impl Compressor {
         self.setting.is_some()
     }
 
-    /// Takes note of a rotation: `names` are the old files that there are now.
-    pub fn add(&mut self, rotated: LogName, names: &[LogName]) {
+    /// Takes note of a rotation: `names` are the old files that there are now, if they are known.
+    pub fn add(&mut self, rotated: LogName, names: Option<&[LogName]>) {
         self.since.get_or_insert(rotated.time);
-        self.count(names);
+        match names {
+            Some(names) => self.count(names),
+            None => self.waiting += 1,
+        }
     }
 
     /// A file has become one that can be compressed.
@@ -221,6 +224,11 @@ impl Compressor {
 
     fn fail(&mut self, file: LogName, now: Duration) {
         self.failed.push(file);
+        self.wait(now);
+    }
+
+    /// Waits after a failure, longer each time.
+    pub fn wait(&mut self, now: Duration) {
         let delay = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_RETRY);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.checked_add(delay);
@@ -271,12 +279,12 @@ mod tests {
     fn what_was_there_before_holds_nobody_back() {
         let names: Vec<_> = (0..1000).map(name).collect();
         let mut compressor = compressor();
-        compressor.add(name(900), &names);
+        compressor.add(name(900), Some(&names));
         assert!(compressor.is_full());
-        compressor.add(name(1000), &names[..999]);
+        compressor.add(name(1000), Some(&names[..999]));
         assert!(!compressor.is_full());
         let packed: Vec<_> = names.iter().map(|name| name.packed(Packing::Zstd)).collect();
-        compressor.add(name(1001), &packed);
+        compressor.add(name(1001), Some(&packed));
         assert!(!compressor.is_full());
     }
 

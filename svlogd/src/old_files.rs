@@ -17,6 +17,9 @@ use crate::report::{InDirectory, Report};
 use crate::retention::{OldFile, Retention, Surplus};
 use crate::seal::Sealer;
 
+/// What was not looked at because the directory could not be read is looked at again after so long.
+const PRUNE_RETRY: u64 = 60;
+
 /// What the config says of old files.
 pub struct Settings {
     /// The shell command that they are fed through.
@@ -66,7 +69,7 @@ pub struct OldFiles {
     retention: Retention,
     /// So many old files were too many when there was none that could go.
     owed_removals: usize,
-    /// At this time on the wall clock, a file will be too old.
+    /// At this time on the wall clock, a file will be too old, or it can perhaps be found out again.
     expiry: Option<Tai64n>,
     /// Once `current` has more bytes, the files have too many together.
     room: Option<u64>,
@@ -91,7 +94,11 @@ impl OldFiles {
 
     /// Takes up what another svlogd has left; it had not closed the file that was `set_aside`.
     pub fn take_over(&mut self, set_aside: Option<LogName>, directory: &Directory, report: &Report) {
-        let names = self.names("unable to read directory", directory, report);
+        let Some(names) = self.names("unable to read directory", directory, report) else {
+            self.owed_removals += usize::from(set_aside.is_some());
+            // Perhaps one waits: it looks.
+            return self.processor.add();
+        };
         self.remove_leftovers(&names, directory, report);
         if set_aside.is_some() {
             self.remove_surplus(&names, set_aside, directory, report);
@@ -113,9 +120,12 @@ impl OldFiles {
         }
         self.processor.add();
         let names = self.names("unable to read directory", directory, report);
-        self.remove_leftovers(&names, directory, report);
-        self.compressor.add(name, &names);
-        if self.remove_surplus(&names, Some(name), directory, report) == Surplus::AllNeeded {
+        self.compressor.add(name, names.as_deref());
+        let surplus = names.map_or(Surplus::AllNeeded, |names| {
+            self.remove_leftovers(&names, directory, report);
+            self.remove_surplus(&names, Some(name), directory, report)
+        });
+        if surplus == Surplus::AllNeeded {
             self.owed_removals += 1;
         }
         self.prune(0, directory, report);
@@ -159,7 +169,10 @@ impl OldFiles {
         if self.compressor.is_ready(now) && !self.ending {
             let names = self.names("unable to read directory, want compress old logfile", directory, report);
             let Self { compressor, sealer, .. } = self;
-            compressor.start(&names, |name| !sealer.seals(name), directory, now, report);
+            match names {
+                Some(names) => compressor.start(&names, |name| !sealer.seals(name), directory, now, report),
+                None => compressor.wait(now),
+            }
         }
     }
 
@@ -235,7 +248,12 @@ impl OldFiles {
         if !self.retention.is_limited() {
             return;
         }
-        let names = self.names("unable to read directory", directory, report);
+        let Some(names) = self.names("unable to read directory", directory, report) else {
+            let now = clock::wall();
+            let seconds = now.seconds.saturating_add(PRUNE_RETRY);
+            (self.expiry, self.room) = (Some(Tai64n { seconds, ..now }), None);
+            return;
+        };
         let mut files: Vec<_> = names.into_iter().filter_map(|name| old_file(name, directory)).collect();
         let is_needed = |name| self.processor.needs(name);
         let pruning = self.retention.prune(&mut files, current, clock::wall(), is_needed);
@@ -256,7 +274,8 @@ impl OldFiles {
         if self.sealer.delete_now(directory) {
             return true;
         }
-        let names = self.names("unable to read directory, want remove old logfile", directory, report);
+        let want = "unable to read directory, want remove old logfile";
+        let Some(names) = self.names(want, directory, report) else { return false };
         let is_needed =
             |name| self.processor.needs(name) || self.sealer.needs(name) || self.compressor.needs(name);
         let Surplus::Oldest(oldest) = self.retention.expendable(&names, is_needed) else { return false };
@@ -305,7 +324,7 @@ impl OldFiles {
     /// Removes what was too much when nothing could go, as far as it can go now.
     fn remove_owed(&mut self, directory: &Directory, report: &Report) {
         while self.owed_removals > 0 {
-            let names = self.names("unable to read directory", directory, report);
+            let Some(names) = self.names("unable to read directory", directory, report) else { break };
             match self.remove_surplus(&names, None, directory, report) {
                 Surplus::Oldest(_) => self.owed_removals -= 1,
                 Surplus::None => self.owed_removals = 0,
@@ -323,12 +342,10 @@ impl OldFiles {
         }
     }
 
-    /// The old files, as they will be when all that is begun is done; none, with a warning, where they cannot be found.
-    fn names(&self, what: &str, directory: &Directory, report: &Report) -> Vec<LogName> {
-        let mut names = directory.old_files().unwrap_or_else(|errno| {
-            report.failure(what, &directory.name(), errno);
-            Vec::new()
-        });
+    /// The old files, as they will be when all that is begun is done; `None` after a warning.
+    fn names(&self, what: &str, directory: &Directory, report: &Report) -> Option<Vec<LogName>> {
+        let found = directory.old_files().map_err(|errno| report.failure(what, &directory.name(), errno));
+        let mut names = found.ok()?;
         // Without `compress`, what is packed is the operator's: runit counts and deletes only its own names too.
         let is_ours = |name: &LogName| {
             name.packing == Packing::Plain || name.stage == Stage::Temporary || self.compressor.is_wanted()
@@ -336,7 +353,7 @@ impl OldFiles {
         names.retain(is_ours);
         self.sealer.foresee(&mut names);
         self.compressor.foresee(&mut names);
-        names
+        Some(names)
     }
 }
 
@@ -348,4 +365,43 @@ fn old_file(name: LogName, directory: &Directory) -> Option<OldFile> {
     let stat = names.into_iter().find_map(|name| directory.stat(name.to_string()).ok())?;
     let written = Tai64n::from_unix(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
     Some(OldFile { name, bytes: u64::try_from(stat.st_size).unwrap_or_default(), written })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    use nix::errno::Errno;
+
+    use crate::config::setting::CompressionKind;
+
+    #[test]
+    fn what_is_not_known_is_asked_again() {
+        let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let directory = Directory::open(format!("/proc/{}", process.id()).as_ref()).unwrap();
+        drop(process.stdin.take());
+        process.wait().unwrap();
+        assert_eq!(directory.old_files(), Err(Errno::ESRCH), "a directory that cannot be read any more");
+        let report = Report::new(false);
+        let settings = Settings {
+            processor: Some(b"cat".to_vec()),
+            processor_timeout: None,
+            compression: Some(Compression { kind: CompressionKind::Gzip, level: None }),
+            retention: Retention { max_age: Some(Duration::from_secs(3600)), ..Retention::default() },
+        };
+        let mut old_files = OldFiles::new(settings, Underway::default());
+        old_files.take_over(None, &directory, &report);
+        assert!(!old_files.processor.is_finished());
+        let now = clock::now().monotonic;
+        old_files.tend(&directory, now, &report);
+        for deadline in [old_files.processor.deadline(), old_files.compressor.deadline()] {
+            assert!(deadline > Some(now));
+        }
+        let before = clock::wall();
+        old_files.prune(0, &directory, &report);
+        assert!(old_files.expiry() > Some(before));
+        old_files.add(LogName::new(before, Stage::Unprocessed), &directory, &report);
+        assert_eq!(old_files.owed_removals, 1);
+    }
 }
