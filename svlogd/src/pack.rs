@@ -105,8 +105,9 @@ fn pack(
     directory: &Directory,
     report: &Report,
 ) -> Result<i64, Failure> {
-    let file = directory
-        .open_truncate(output.to_string())
+    // For nobody to read who may not read the original: not even one that is left of a try before.
+    let file = unless_gone(directory.unlink(output.to_string()))
+        .and_then(|_| directory.open_append(output.to_string()))
         .map_err(failed("unable to open output for compression"))?;
     let mut progress = Progress::new(output.at(Stage::Saved), before.st_size, directory, report);
     let written = match output.packing {
@@ -186,7 +187,9 @@ impl<'a> Progress<'a> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
+    use nix::errno::Errno;
     use svlib::tai64n::Tai64n;
 
     fn name() -> LogName {
@@ -216,6 +219,23 @@ mod tests {
         let mut text = String::new();
         flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
         assert_eq!(text, "line\n");
+    }
+
+    #[test]
+    fn nobody_may_read_the_output_before_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let output = name().packed(Packing::Gzip).at(Stage::Temporary);
+        let path = dir.path().join(output.to_string());
+        fs::write(&path, "of a try before").unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        // It cannot be read, so that the output stays as it was while it was written.
+        let source = File::open(source).unwrap();
+        let before = fstat(&source).unwrap();
+        let result = pack(output, &source, &before, 6, &directory, &Report::new(false));
+        assert_eq!(result.unwrap_err().errno, Errno::EISDIR);
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]
