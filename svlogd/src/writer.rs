@@ -48,6 +48,8 @@ pub struct Writer {
     age: Option<Age>,
     schedule: Option<Schedule>,
     sync: Option<SyncDelay>,
+    /// What was said of the last sync, so that it is said once.
+    unsynced: Option<Failure>,
     /// What is to be written.
     gathered: Vec<u8>,
     /// The last byte that was written is no newline: a write was cut short, or a line is longer than what was read.
@@ -131,6 +133,7 @@ impl Writer {
             age: settings.age,
             schedule,
             sync: settings.fsync.map(SyncDelay::new),
+            unsynced: None,
             // What could not be written may be the rest of a line.
             is_mid_line: !unwritten.is_empty(),
             gathered: unwritten,
@@ -220,10 +223,14 @@ impl Writer {
         if self.age.as_mut().is_some_and(|age| age.take_due(now)) {
             self.ask_rotation("its age");
         }
-        if self.sync.as_mut().is_some_and(|sync| sync.take_due(now))
-            && let Err(failure) = self.current.sync()
-        {
-            report.failure(failure.what, &self.directory.name(), failure.errno);
+        if self.sync.as_mut().is_some_and(|sync| sync.take_due(now)) {
+            let failure = self.current.sync().err();
+            if let Some(Failure { what, errno }) = failure
+                && failure != self.unsynced
+            {
+                report.failure(what, &self.directory.name(), errno);
+            }
+            self.unsynced = failure;
         }
         if paused {
             return;

@@ -1,7 +1,7 @@
 //! svlogd under fire: every numbered line is accounted for.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually};
 use crate::numbered::{Count, LONGEST, files, lines, write_unevenly, write_until};
 
 pub(crate) const CASES: &[Case] = &[
+    case!(sync_that_fails_is_told_of_once),
     case!(killed_over_and_over_it_loses_no_line).patient(),
     case!(killed_amid_compression_it_loses_no_line).patient(),
     case!(killed_amid_processing_it_loses_no_line).patient(),
@@ -81,6 +82,25 @@ fn kill_over_and_over(sandbox: &Sandbox, args: &[&str], dirs: &[&str], kills: u3
     let mut svlogd = start();
     assert_eq!(svlogd.wait().code, Some(0));
     writer.join().unwrap()
+}
+
+/// A fifo cannot be synced.
+fn sync_that_fails_is_told_of_once(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let dir = sandbox.mkdir("log");
+    sandbox.write("log/config", "fsync 0\n");
+    assert_eq!(sandbox.run("mkfifo", &["log/current"]).code, Some(0));
+    let mut read = File::options().read(true).write(true).open(dir.join("current")).unwrap();
+    let mut command = sandbox.command("svlogd");
+    let mut svlogd = sandbox.start(command.arg("log").stdin(Stdio::piped()));
+    let mut input = svlogd.stdin();
+    for _ in 0..5 {
+        input.write_all(b"line\n").unwrap();
+        read.read_exact(&mut [0; 5]).unwrap();
+    }
+    drop(input);
+    let said = svlogd.wait().stderr;
+    assert_eq!(said.matches("unable to sync current").count(), 1, "{said}");
 }
 
 /// The guarantee: each line that was selected is there; the lines of one look at most are there twice, at the beginning
