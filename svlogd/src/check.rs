@@ -33,7 +33,10 @@ pub fn run(directories: &[OsString], report: &Report) -> ExitCode {
             Ok(lines) => {
                 found |= !lines.is_empty();
                 if let Err(error) = io::stdout().write_all(&lines) {
-                    report.fatal(&("unable to write to standard output: ", reason(errno(&error))));
+                    // Who reads no further has seen enough.
+                    if error.kind() != io::ErrorKind::BrokenPipe {
+                        report.fatal(&("unable to write to standard output: ", reason(errno(&error))));
+                    }
                     return ExitCode::from(FAILED);
                 }
             }

@@ -202,7 +202,10 @@ impl Compressor {
             );
         }
         if status.success() {
-            report.counters.compressed.add(1);
+            let packed = [Packing::Gzip, Packing::Zstd].map(|packing| file.packed(packing).to_string());
+            // What was gone was not compressed.
+            let count = packed.into_iter().filter(|name| directory.stat(name).is_ok()).count();
+            report.counters.compressed.add(count.min(1) as u64);
             self.waiting = self.waiting.saturating_sub(1);
             if self.failed.is_empty() {
                 self.failures = 0;

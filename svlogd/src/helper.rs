@@ -53,14 +53,13 @@ pub fn start(
     spawn.spawn().map_err(|error| error.errno)
 }
 
-/// Does what a helper is for, if these are the arguments of one.
+/// Does what a helper is for, if these are the arguments of one. Others are for the command line to refuse.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
-    (arguments.next()? == OPTION).then(|| match work(arguments) {
-        Some(true) => ExitCode::SUCCESS,
-        Some(false) => ExitCode::FAILURE,
-        None => ExitCode::from(111),
-    })
+    if arguments.next()? != OPTION {
+        return None;
+    }
+    Some(if work(arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether all went well; `None` for arguments that make no sense.
@@ -116,7 +115,7 @@ mod tests {
             [&[] as &[&str], &[SEAL], &[SEAL, QUIET], &[SEAL, QUIET, "9"], &["x", QUIET, "744", "log"]]
         {
             let arguments = ["svlogd", OPTION].iter().chain(arguments).map(OsString::from);
-            assert_eq!(run(arguments), Some(ExitCode::from(111)));
+            assert_eq!(run(arguments), None);
         }
     }
 }

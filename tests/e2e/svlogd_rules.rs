@@ -122,6 +122,11 @@ fn check_of_what_cannot_be_read(subject: &Subject) {
         let script = format!("yes | head -n 100000 | svlogd --explain empty {output_to}");
         sandbox.mkdir("empty");
         assert_eq!(sandbox.run("sh", &["-c", &script]).stderr, told, "{output_to}");
+        // More than a pipe holds.
+        sandbox.write("empty/config", "x\n".repeat(10_000));
+        let script = format!("svlogd --check empty {output_to}");
+        assert_eq!(sandbox.run("sh", &["-c", &script]).stderr, told, "{output_to}");
+        sandbox.write("empty/config", "");
     }
 }
 
