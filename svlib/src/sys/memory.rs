@@ -1,5 +1,7 @@
 //! The memory of this process.
 
+use nix::unistd::{SysconfVar, sysconf};
+
 /// Gives freed heap memory back to the system (malloc_trim(3)), where the C library can.
 ///
 /// Long-lived programs call it once they are set up: what reading the command line took is then not held for years.
@@ -14,15 +16,22 @@ pub fn trim() {
 /// Gives the memory behind the inner pages of `buffer` back to the system (madvise(2)); they are zeros afterwards, or what
 /// they were, and cost nothing until they are used again.
 pub fn release(buffer: &mut [u8]) {
-    let skip = buffer.as_ptr().align_offset(PAGE);
+    let page = page_size();
+    let skip = buffer.as_ptr().align_offset(page);
     let Some(inner) = buffer.get_mut(skip..) else { return };
-    let length = inner.len() / PAGE * PAGE;
+    let length = inner.len() / page * page;
     // SAFETY: the pages belong to the buffer alone, and any bytes are valid for it.
     unsafe { libc::madvise(inner.as_mut_ptr().cast(), length, libc::MADV_DONTNEED) };
 }
 
-/// A multiple of the size of a page on every Linux but those with the largest pages, where nothing is given back.
-const PAGE: usize = 16 << 10;
+/// How much the kernel gives and takes at once.
+fn page_size() -> usize {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(LARGEST_PAGE)
+}
+
+/// A multiple of the size of a page on every Linux.
+const LARGEST_PAGE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
