@@ -252,11 +252,16 @@ impl Logger {
             None => WallTimer::new().and_then(|timer| self.timer.insert(timer).set(due)),
         };
         set.unwrap_or_else(|error| {
-            if !std::mem::replace(&mut self.timer_failed, true) {
-                self.report.warning(&error);
-            }
+            self.tell_timer_failure(&error);
             false
         })
+    }
+
+    /// Tells of the first one.
+    fn tell_timer_failure(&mut self, error: &svlib::Error) {
+        if !std::mem::replace(&mut self.timer_failed, true) {
+            self.report.warning(error);
+        }
     }
 
     fn rest(&mut self) {
@@ -300,8 +305,13 @@ impl Logger {
         let [signalled, timed] = [0, 1].map(|index| poll::is_ready(&fds[index]));
         let readable = takes_input && poll::is_ready(&fds[2]);
         drop(fds);
-        if timed && let Some(timer) = &mut self.timer {
-            timer.take()?;
+        if timed
+            && let Some(timer) = &mut self.timer
+            && let Err(error) = timer.take()
+        {
+            // It would stay readable.
+            self.timer = None;
+            self.tell_timer_failure(&error);
         }
         Ok((signalled, readable))
     }
