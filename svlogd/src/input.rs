@@ -12,7 +12,7 @@
 //!
 //! It cannot hold
 //! - where standard input is no pipe (nobody goes on where the reader of a file ended, and a socket is not looked into),
-//!   or a pipe of a single page: that is read plainly, as is a pipe that the system does not let svlogd look into;
+//!   or a pipe of a single page, or of packets (`O_DIRECT`): that is read plainly, as is a pipe that the system does not let svlogd look into;
 //! - for a line that does not fit into half of the pipe: what of it was taken out so that its writer could go on is
 //!   written at once if it has `-l` bytes, and its rest would count as a line of its own.
 //!
@@ -93,6 +93,8 @@ struct View {
     copy: (OwnedFd, OwnedFd),
     arrivals: Arrivals,
     capacity: usize,
+    /// It is known to be no pipe of packets.
+    is_stream: bool,
     /// The last look found nothing new behind the beginning of a line.
     is_all_seen: bool,
     /// A signal tells of what is written.
@@ -114,7 +116,15 @@ impl View {
             return Err(Errno::EMSGSIZE);
         }
         let arrivals = Arrivals::new(&source)?;
-        Ok(Self { copy, arrivals, capacity, is_all_seen: false, is_told: false, is_hung_up: false })
+        Ok(Self {
+            copy,
+            arrivals,
+            capacity,
+            is_stream: false,
+            is_all_seen: false,
+            is_told: false,
+            is_hung_up: false,
+        })
     }
 
     /// Fills `buffer` with what is at the front of `source`, of which the first `seen` bytes are no news.
@@ -141,11 +151,8 @@ impl View {
             self.is_hung_up = poll::is_ready(&ends[0]);
             is_full |= !poll::is_ready(&ends[1]);
         }
-        let mut unread = &mut buffer[..count];
-        while !unread.is_empty() {
-            let count = fd::read(&self.copy.0, unread).map_err(|error| errno(&error))?;
-            unread = &mut unread[count..];
-        }
+        self.take_copy(&mut buffer[..count])?;
+        let is_smaller = !is_news && self.fit(&source)?;
         let sight = if is_news {
             Sight::News
         } else if self.is_hung_up && was_hung_up {
@@ -156,7 +163,7 @@ impl View {
         } else {
             Sight::Nothing
         };
-        let is_all_seen = sight == Sight::Nothing && !self.is_hung_up;
+        let is_all_seen = sight == Sight::Nothing && !self.is_hung_up && !is_smaller;
         // What came before the signal was asked for is seen by one more look.
         self.is_all_seen = is_all_seen && self.is_told;
         if is_all_seen != self.is_told {
@@ -164,6 +171,33 @@ impl View {
             self.is_told = is_all_seen;
         }
         Ok((count, sight))
+    }
+
+    /// Fills `buffer` from the copy.
+    fn take_copy(&mut self, buffer: &mut [u8]) -> nix::Result<()> {
+        let read = |buffer: &mut [u8]| fd::read(&self.copy.0, buffer).map_err(|error| errno(&error));
+        let tried = usize::from(!self.is_stream && buffer.len() > 1);
+        let (most, last) = buffer.split_at_mut(buffer.len() - tried);
+        // Of a packet (O_DIRECT, pipe(2)), what is not read at once is gone: no line can be taken out of it. Several are
+        // read one by one.
+        if read(most)? < most.len() || (!last.is_empty() && pipe::unread(&self.copy.0)? == 0) {
+            return Err(Errno::ENOTSUP);
+        }
+        if !last.is_empty() {
+            read(last)?;
+            self.is_stream = true;
+        }
+        Ok(())
+    }
+
+    /// Keeps the copy at half of a pipe that was made smaller. Whether it was.
+    fn fit(&mut self, source: impl AsFd) -> nix::Result<bool> {
+        let half = pipe::capacity(source)? / 2;
+        if self.capacity <= half {
+            return Ok(false);
+        }
+        self.capacity = pipe::set_capacity(&self.copy.0, half)?;
+        if self.capacity > half { Err(Errno::EMSGSIZE) } else { Ok(true) }
     }
 }
 
@@ -324,7 +358,9 @@ impl<Source: AsFd> Input<Source> {
     pub fn release(&mut self) {
         memory::release(&mut self.buffer[self.held + self.seen..]);
         memory::release(&mut self.out);
-        self.original.as_mut().map(Vec::shrink_to_fit);
+        if let Some(original) = &mut self.original {
+            original.shrink_to_fit();
+        }
     }
 
     fn read_plainly(&mut self, end: usize) -> io::Result<Got> {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use proptest::prelude::*;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::{fd, pipe};
@@ -137,6 +138,53 @@ fn a_line_that_fills_the_pipe_does_not_stop_its_writer() {
         drop(writer);
         assert_eq!(logger.run(&mut log), Got::End);
         assert!(log == text, "{line_limit}");
+    }
+}
+
+#[test]
+fn a_pipe_that_is_made_smaller_does_not_stop_its_writer() {
+    for size in [4096, 8192, 16 << 10, 32 << 10] {
+        let (reader, writer) = new_pipe();
+        let (mut logger, mut log) = (Logger::new(&reader, LINE_LIMIT, None), Vec::new());
+        let text = [&[b'x'; 100_000][..], b"\nnext\n"].concat();
+        let mut unwritten = &text[fd::write(&writer, &text[..97]).unwrap()..];
+        logger.run(&mut log);
+        assert_eq!(pipe::set_capacity(&writer, size), Ok(size));
+        while !unwritten.is_empty() {
+            let Ok(written) = fd::write(&writer, &unwritten[..unwritten.len().min(97)]) else {
+                let before = unread(&reader);
+                logger.run(&mut log);
+                assert!(unread(&reader) < before, "{size}: {before} bytes stay");
+                continue;
+            };
+            unwritten = &unwritten[written..];
+        }
+        drop(writer);
+        assert_eq!(logger.run(&mut log), Got::End);
+        assert!(log == text, "{size}");
+    }
+}
+
+#[test]
+fn a_pipe_of_packets_is_read_plainly() {
+    for packets in
+        [&["one\n", "two\nthr", "ee\n"][..], &["one\ntwo\nth", "ree\n"], &["o", "ne\ntwo\nthree\n"]]
+    {
+        for runs in [true, false] {
+            let (reader, writer) = new_pipe();
+            fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_DIRECT)).unwrap();
+            let (mut logger, mut log) = (Logger::new(&reader, LINE_LIMIT, None), Vec::new());
+            for packet in packets {
+                fd::write_all(&writer, packet.as_bytes()).unwrap();
+                if runs {
+                    logger.run(&mut log);
+                }
+            }
+            drop(writer);
+            assert_eq!(logger.run(&mut log), Got::End);
+            assert_eq!(String::from_utf8(log).unwrap(), "one\ntwo\nthree\n", "{packets:?} {runs}");
+            assert_eq!(logger.input.take_obstacle(), Some(Errno::ENOTSUP));
+        }
     }
 }
 
