@@ -2,7 +2,9 @@
 //!
 //! Its owner-execute bit means that it was closed cleanly: two implementations take turns on one directory by it.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::libc::{dev_t, ino_t};
@@ -61,6 +63,8 @@ pub struct Current {
     size: u64,
     /// When it was written before this svlogd opened it, in Unix seconds.
     written_before: Option<i64>,
+    /// Its last byte is no newline: a write was cut short, or a line is longer than what was read.
+    is_mid_line: bool,
     /// What the last one has become.
     last: Option<LogName>,
 }
@@ -71,7 +75,7 @@ impl Current {
     /// # Errors
     /// What stat(2) and rename(2) report.
     pub fn find(directory: &Directory) -> Result<(Self, Found), Failure> {
-        let (mut size, mut written_before) = (0, None);
+        let (mut size, mut written_before, mut is_mid_line) = (0, None, false);
         let found = match directory.stat(NAME) {
             Ok(stat)
                 if stat.st_size > 0 && !Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IXUSR) =>
@@ -83,12 +87,13 @@ impl Current {
             Ok(stat) => {
                 size = u64::try_from(stat.st_size).unwrap_or_default();
                 written_before = (size > 0).then_some(stat.st_mtime);
+                is_mid_line = ends_amid_line(directory, size);
                 Found::Clean
             }
             Err(Errno::ENOENT) => Found::Nothing,
             Err(errno) => return Err(failed("unable to stat current")(errno)),
         };
-        Ok((Self { file: None, size, written_before, last: None }, found))
+        Ok((Self { file: None, size, written_before, is_mid_line, last: None }, found))
     }
 
     /// Opens or creates the file, unless it is open.
@@ -120,7 +125,8 @@ impl Current {
             }
             Ok(_) | Err(Errno::ENOENT) => {
                 report.warning(&("current was renamed or removed: ", directory.name()));
-                *self = Self { file: None, size: 0, written_before: None, last: self.last };
+                *self =
+                    Self { file: None, size: 0, written_before: None, is_mid_line: false, last: self.last };
             }
             // That it cannot be found out is no reason to stop.
             Err(_) => {}
@@ -130,6 +136,11 @@ impl Current {
     /// The bytes in the file.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether it ends amid a line.
+    pub fn is_mid_line(&self) -> bool {
+        self.is_mid_line
     }
 
     /// When the last of its bytes was written before this svlogd opened it, in Unix seconds; `None` if it had none.
@@ -154,6 +165,9 @@ impl Current {
         let written = fd::write(self.open(directory)?, bytes)
             .map_err(|error| failed("unable to write to current")(errno(&error)))?;
         self.size += written as u64;
+        if let Some(&last) = bytes[..written].last() {
+            self.is_mid_line = last != b'\n';
+        }
         Ok(written)
     }
 
@@ -173,7 +187,7 @@ impl Current {
         report.info(&("rename: ", InDirectory(directory.name(), NAME), " ", &text, " ", size));
         directory.rename(NAME, name.to_string()).map_err(failed("unable to rename current"))?;
         report.counters.rotated.add(1);
-        *self = Self { file: None, size: 0, written_before: None, last: Some(name) };
+        *self = Self { file: None, size: 0, written_before: None, is_mid_line: false, last: Some(name) };
         Ok(name)
     }
 
@@ -186,6 +200,14 @@ impl Current {
         fsync(&file).map_err(failed("unable to fsync current logfile"))?;
         fchmod(&file, directory.permissions().closed).map_err(failed("unable to set mode of current"))
     }
+}
+
+/// Whether the last of the `size` bytes of `current` is no newline. Where that cannot be read, it may be none.
+fn ends_amid_line(directory: &Directory, size: u64) -> bool {
+    let Some(offset) = size.checked_sub(1) else { return false };
+    let mut last = [0];
+    let read = directory.open_read(NAME).map(|file| File::from(file).read_exact_at(&mut last, offset));
+    !matches!(read, Ok(Ok(()))) || last != *b"\n"
 }
 
 fn unused_name(directory: &Directory, last: Option<LogName>) -> Result<LogName, Failure> {

@@ -25,10 +25,14 @@ pub struct Portion {
 }
 
 impl Policy {
-    /// Whether a `current` of `written` bytes can take no more; it may end amid a line, as after a write that was cut
-    /// short.
+    /// Whether a `current` of `written` bytes is to take no more; it may end amid a line, as after a write that was cut short.
     pub fn is_full(&self, written: u64, is_mid_line: bool) -> bool {
-        self.size != 0 && written >= self.size && !(self.whole_lines && is_mid_line)
+        if self.size == 0 || (self.whole_lines && is_mid_line) {
+            return false;
+        }
+        // A rotation that was due when svlogd ended, or got HUP, still is.
+        let is_due = |threshold: u64| !is_mid_line && written >= threshold.max(1);
+        written >= self.size || self.size.checked_sub(self.line_limit).is_some_and(is_due)
     }
 
     /// How much of `bytes` a `current` of `written` bytes, which is not full, takes.
@@ -164,6 +168,14 @@ mod tests {
         let portion = policy(5, 2).portion(0, b"1234567\n");
         assert_eq!(portion, Portion { length: 5, rotate: false });
         assert!(policy(5, 2).is_full(5, true));
+    }
+
+    #[test]
+    fn a_rotation_that_was_due_is_due_after_a_hangup() {
+        let policy = policy(100, 10);
+        assert!(policy.is_full(90, false) && !policy.is_full(89, false));
+        // Amid a line it is not due before the line ends, or the size is reached.
+        assert!(policy.is_full(100, true) && !policy.is_full(99, true));
     }
 
     #[test]

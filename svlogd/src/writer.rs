@@ -52,8 +52,6 @@ pub struct Writer {
     unsynced: Option<Failure>,
     /// What is to be written.
     gathered: Vec<u8>,
-    /// The last byte that was written is no newline: a write was cut short, or a line is longer than what was read.
-    is_mid_line: bool,
     rotation: Rotation,
     pause: Option<Pause>,
     /// What was said of the pause, so that it is said once.
@@ -134,8 +132,6 @@ impl Writer {
             schedule,
             sync: settings.fsync.map(SyncDelay::new),
             unsynced: None,
-            // What could not be written may be the rest of a line.
-            is_mid_line: !unwritten.is_empty(),
             gathered: unwritten,
             rotation: Rotation::None,
             pause: None,
@@ -332,7 +328,8 @@ impl Writer {
         if !bytes.is_empty() {
             self.current.verify(&self.directory, report);
         }
-        let is_full = !bytes.is_empty() && self.policy.is_full(self.current.size(), self.is_mid_line);
+        let is_full =
+            !bytes.is_empty() && self.policy.is_full(self.current.size(), self.current.is_mid_line());
         if is_full || self.rotation == Rotation::Due {
             self.rotate(report)?;
         }
@@ -341,7 +338,6 @@ impl Writer {
         }
         let portion = self.policy.portion(self.current.size(), bytes);
         let count = self.write_making_room(&bytes[..portion.length], report)?;
-        self.is_mid_line = !bytes[..count].ends_with(b"\n");
         if let Some(sync) = &mut self.sync {
             sync.written(clock::now().monotonic);
         }

@@ -472,7 +472,9 @@ fn each_try_that_hangs_is_killed(subject: &Subject) {
     logger.write(301);
     logger.wait_for("all are processed", |names| names.len() == 3 && count(names, ".s") == 3);
     logger.check();
-    let said = logger.svlogd.stderr();
+    // That is said after the file has its name.
+    let said = || Some(logger.svlogd.stderr()).filter(|said| said.matches(": processed: ").count() >= 3);
+    let said = eventually("all is said", said);
     assert!(said.matches("processor takes too long").count() >= 3, "{said}");
     for saved in old_files(&logger.dir) {
         let in_dir = |name: &str| logger.dir.join(name).display().to_string();

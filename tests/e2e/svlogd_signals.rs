@@ -16,6 +16,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(verbose_tells_the_reasons),
     case!(hup_forgets_no_file_that_is_too_much),
     case!(storm_of_hup_loses_no_line).patient(),
+    case!(storm_of_hup_amid_compression_loses_no_line).patient(),
+    case!(storm_of_hup_amid_processing_loses_no_line).patient(),
+    case!(storm_of_hup_on_two_directories_loses_no_line).patient(),
     case!(storm_of_alrm_loses_no_line).patient(),
     case!(storm_of_usr1_loses_no_line).patient(),
     case!(storm_of_all_loses_no_line).patient(),
@@ -100,15 +103,22 @@ fn hup_forgets_no_file_that_is_too_much(subject: &Subject) {
 
 /// Sends signals without a pause for as long as lines are written: each line is there once.
 fn storm(subject: &Subject, signals: &[Signal]) {
+    storm_with(subject, &[""], signals);
+}
+
+/// The same with a directory for each of these lines in a config.
+fn storm_with(subject: &Subject, configs: &[&str], signals: &[Signal]) {
     const TOTAL: usize = 10_000;
     let sandbox = Sandbox::new(subject);
-    let dir = sandbox.mkdir("log");
-    sandbox.write("log/config", "n0\ns5000\n");
+    let dirs: Vec<_> = (0..configs.len()).map(|number| sandbox.mkdir(format!("log{number}"))).collect();
+    for (dir, line) in dirs.iter().zip(configs) {
+        fs::write(dir.join("config"), format!("n0\ns5000\n{line}\n")).unwrap();
+    }
     let mut command = sandbox.command("svlogd");
-    let mut svlogd = sandbox.start(command.args(["-l", LONGEST, "log"]).stdin(Stdio::piped()));
+    let mut svlogd = sandbox.start(command.args(["-l", LONGEST]).args(&dirs).stdin(Stdio::piped()));
     let input = svlogd.stdin();
     // Before that, it has not taken the signals over: they would kill it.
-    eventually("it is there", || dir.join("current").exists().then_some(()));
+    eventually("it is there", || dirs[0].join("current").exists().then_some(()));
     let pause = Duration::from_millis(1);
     let writer = thread::spawn(move || write_unevenly(input, 0..TOTAL, pause));
     while !writer.is_finished() {
@@ -118,11 +128,26 @@ fn storm(subject: &Subject, signals: &[Signal]) {
     }
     writer.join().unwrap();
     assert_eq!(svlogd.wait().code, Some(0));
-    Count::of(&dir).assert_exact(TOTAL);
+    for dir in &dirs {
+        Count::of(dir).assert_exact(TOTAL);
+    }
 }
 
 fn storm_of_hup_loses_no_line(subject: &Subject) {
     storm(subject, &[Signal::SIGHUP]);
+}
+
+fn storm_of_hup_amid_compression_loses_no_line(subject: &Subject) {
+    storm_with(subject, &["compress gzip"], &[Signal::SIGHUP]);
+}
+
+/// Lines that wait for the processor go on as lines.
+fn storm_of_hup_amid_processing_loses_no_line(subject: &Subject) {
+    storm_with(subject, &["!cat"], &[Signal::SIGHUP]);
+}
+
+fn storm_of_hup_on_two_directories_loses_no_line(subject: &Subject) {
+    storm_with(subject, &["", "s3000"], &[Signal::SIGHUP]);
 }
 
 fn storm_of_alrm_loses_no_line(subject: &Subject) {
