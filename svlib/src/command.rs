@@ -2,6 +2,10 @@
 
 use nix::sys::signal::Signal;
 
+/// The byte that tells runsv itself to become the program file that has its name now (`sv reexec`). It is no command to the
+/// service; runit's runsv ignores it.
+pub const REEXEC: u8 = b'R';
+
 /// A command to a supervised service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {

@@ -26,3 +26,5 @@ pub const STATUS: &str = "supervise/status";
 pub const STAT: &str = "supervise/stat";
 /// The process id of the service, as text.
 pub const PID: &str = "supervise/pid";
+/// What the next supervisor would need to go on where this one was killed ([`record`](crate::record)).
+pub const RECORD: &str = "supervise/record";

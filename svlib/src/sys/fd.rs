@@ -8,6 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd;
 
 use crate::error::{Context, Result};
+use crate::sys::poll;
 
 /// A pipe: its reading end, its writing end (pipe2(2)).
 ///
@@ -23,6 +24,21 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 /// What read(2) reports; [`io::ErrorKind::WouldBlock`] where a non-blocking descriptor has nothing.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     uninterrupted(|| unistd::read(&fd, buffer))
+}
+
+/// Reads once from what does not wait by itself, and waits for it to become readable.
+///
+/// # Errors
+/// What read(2) and ppoll(2) report.
+pub fn read_waiting(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match read(&fd, buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll::wait(&mut [poll::PollFd::new(fd.as_fd(), poll::PollFlags::POLLIN)], None)?;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Writes once, again after an interruption; possibly less than all of `bytes` (write(2)).

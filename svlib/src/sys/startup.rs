@@ -24,6 +24,16 @@ pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)
 }
 
+/// Puts things as Rust's runtime had put them, after they were handed back to a program that could not be executed.
+pub(super) fn take_again() {
+    closed().for_each(|_| {
+        // SAFETY: opens a file under the lowest number that is free, which is one of these.
+        unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+    });
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// The number of arguments and the vector of them, in the memory that ps(1) shows. Null where the C library does not
 /// tell.
 pub(super) fn arguments() -> (c_int, *mut *mut c_char) {

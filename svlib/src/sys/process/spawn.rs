@@ -7,11 +7,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::{c_string, pointers};
+use super::{c_string, environment_pointers, pointers};
 use crate::error::{Context, Result};
 use crate::sys::startup;
 
@@ -21,17 +22,21 @@ use crate::sys::startup;
 /// it opens are.
 #[derive(Debug)]
 pub struct Spawn<'a> {
-    program: OsString,
-    arguments: Vec<OsString>,
-    directory: Option<Directory<'a>>,
-    descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
+    pub(super) program: OsString,
+    pub(super) arguments: Vec<OsString>,
+    /// `NAME=value`, besides what this process has.
+    pub(super) variables: Vec<OsString>,
+    pub(super) directory: Option<Directory<'a>>,
+    pub(super) descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
     stdout_closed: bool,
-    new_session: bool,
+    pub(super) new_session: bool,
     search_path: bool,
+    descriptor_limit: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Directory<'a> {
+pub(super) enum Directory<'a> {
     Named(&'a Path),
     Open(BorrowedFd<'a>),
 }
@@ -43,11 +48,14 @@ impl<'a> Spawn<'a> {
         Self {
             arguments: vec![program.clone()],
             program,
+            variables: Vec::new(),
             directory: None,
             descriptors: Vec::new(),
+            cgroup: None,
             stdout_closed: false,
             new_session: false,
             search_path: false,
+            descriptor_limit: None,
         }
     }
 
@@ -55,6 +63,32 @@ impl<'a> Spawn<'a> {
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Gives the child a variable that this process need not have.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut variable = OsString::from(name);
+        variable.push("=");
+        variable.push(value);
+        self.variables.push(variable);
+        self
+    }
+
+    /// Puts the child into a control group: `procs` is its file `cgroup.procs`, open for writing (cgroups(7)). Only for
+    /// [`prepare`](Self::prepare).
+    #[must_use]
+    pub const fn cgroup(mut self, procs: BorrowedFd<'a>) -> Self {
+        self.cgroup = Some(procs);
+        self
+    }
+
+    /// Gives the child other limits on the number of descriptors than this process has, the soft and the hard one. Only for
+    /// [`spawn`](Self::spawn).
+    #[must_use]
+    pub const fn descriptor_limit(mut self, limit: (u64, u64)) -> Self {
+        self.descriptor_limit = Some(limit);
         self
     }
 
@@ -142,8 +176,10 @@ impl<'a> Spawn<'a> {
         let attributes = Attributes::new(self.new_session)?;
         let spawn = if self.search_path { libc::posix_spawnp } else { libc::posix_spawn };
         let vector = pointers(&arguments);
-        // SAFETY: no other thread changes the environment.
-        let environment = unsafe { libc::environ };
+        let variables =
+            self.variables.iter().map(|variable| c_string(variable)).collect::<nix::Result<Vec<_>>>()?;
+        let environment = environment_pointers(&variables);
+        let limited = self.descriptor_limit.map(LimitedDescriptors::new).transpose()?;
         let mut pid = 0;
         // SAFETY: all pointers are to initialised values that outlive the call, and the vectors end with null.
         let error = unsafe {
@@ -153,9 +189,10 @@ impl<'a> Spawn<'a> {
                 &raw const actions.actions,
                 &raw const attributes.0,
                 vector.as_ptr().cast(),
-                environment.cast_const().cast(),
+                environment.as_ptr().cast(),
             )
         };
+        drop(limited);
         check(error)?;
         Ok(Pid::from_raw(pid))
     }
@@ -176,12 +213,37 @@ impl<'a> Spawn<'a> {
         for &(number, source) in &self.descriptors {
             actions.duplicate(source, number)?;
         }
-        for number in startup::closed().chain(self.stdout_closed.then_some(libc::STDOUT_FILENO)) {
-            if !self.descriptors.iter().any(|&(replaced, _)| replaced == number) {
-                actions.close(number)?;
-            }
+        for number in self.closed() {
+            actions.close(number)?;
         }
         Ok(actions)
+    }
+
+    /// The descriptors that the child shall not have.
+    pub(super) fn closed(&self) -> impl Iterator<Item = RawFd> {
+        let closed = startup::closed().chain(self.stdout_closed.then_some(libc::STDOUT_FILENO));
+        closed.filter(|number| !self.descriptors.iter().any(|(replaced, _)| replaced == number))
+    }
+}
+
+/// While it lasts, this process has other limits on the number of descriptors, which a child made meanwhile keeps.
+struct LimitedDescriptors {
+    own: (u64, u64),
+}
+
+impl LimitedDescriptors {
+    fn new((soft, hard): (u64, u64)) -> nix::Result<Self> {
+        let own = getrlimit(Resource::RLIMIT_NOFILE)?;
+        // The hard limit can be lowered for good only: so whoever raised it is able to do it again.
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        Ok(Self { own })
+    }
+}
+
+impl Drop for LimitedDescriptors {
+    fn drop(&mut self) {
+        // It was so a moment ago.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.own.0, self.own.1);
     }
 }
 

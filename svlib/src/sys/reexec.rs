@@ -1,0 +1,138 @@
+//! Becoming another program file of the same name without ending: the process, its children and its descriptors stay.
+//!
+//! What the process knows goes along as text in a memory file (memfd_create(2)), whose number is in [`VARIABLE`]. Before that,
+//! the new file is asked whether it understands this text: it is run with [`SELF_TEST`], and exits 0 if so.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{AccessFlags, Pid, access};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::process::{Exec, Spawn};
+use crate::sys::{environment, startup};
+
+/// The variable that names the memory file.
+pub const VARIABLE: &str = "SVKIT_STATE";
+
+/// The option with which a program only says whether it understands a memory file.
+pub const SELF_TEST: &str = "--self-test";
+
+/// The file that the command `name` means now: itself if it has a slash, else what `PATH` leads to.
+///
+/// # Errors
+/// ENOENT if there is none.
+pub fn program(name: &OsStr) -> Result<PathBuf> {
+    let is_path = name.as_bytes().contains(&b'/');
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| access(candidate, AccessFlags::X_OK).is_ok() && candidate.is_file());
+    if is_path { Some(PathBuf::from(name)) } else { found }.ok_or(Errno::ENOENT).on("find", name)
+}
+
+/// Puts `text` into a new memory file.
+///
+/// # Errors
+/// No memory or no descriptor is left.
+pub fn save(text: &str) -> Result<OwnedFd> {
+    let file = memfd_create("svkit-state", MFdFlags::MFD_CLOEXEC).during("create memory file")?;
+    let mut file = File::from(file);
+    file.write_all(text.as_bytes()).during("write memory file")?;
+    file.rewind().during("rewind memory file")?;
+    Ok(file.into())
+}
+
+/// The text that the program before this one in the same process saved, or that it wants to know understood; once.
+///
+/// # Errors
+/// It cannot be read.
+pub fn saved() -> Option<Result<String>> {
+    let number: RawFd = environment::take(VARIABLE)?.to_str()?.parse().ok()?;
+    if number <= libc::STDERR_FILENO {
+        return None;
+    }
+    // SAFETY: it is only borrowed to be asked; a number that is no descriptor makes the call fail.
+    fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).ok()?;
+    // SAFETY: it was handed over to this process, in which nothing else knows of it.
+    let mut file = unsafe { File::from_raw_fd(number) };
+    let mut text = String::new();
+    Some(file.read_to_string(&mut text).during("read memory file").map(|_| text))
+}
+
+/// Starts the self-test of `program` on the text in `state`: the child exits 0 if it understands it.
+///
+/// # Errors
+/// It cannot be executed.
+pub fn start_self_test(program: &Path, state: &OwnedFd) -> Result<Pid> {
+    let spawn = Spawn::new(program).arg(SELF_TEST).env(VARIABLE, TEST_DESCRIPTOR.to_string());
+    spawn.fd(TEST_DESCRIPTOR, state.as_fd()).spawn()
+}
+
+/// What the memory file is called in a self-test.
+const TEST_DESCRIPTOR: RawFd = 3;
+
+/// Becomes `program` with the arguments that this process was started with. It gets the memory file `state` and the
+/// descriptors `kept`, under the numbers they have. Comes back only with the reason why not; then all is as before.
+pub fn become_program(program: &Path, state: &OwnedFd, kept: &[BorrowedFd<'_>]) -> Error {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let number = state.as_raw_fd().to_string();
+    let variables: Vec<_> = env::vars_os()
+        .filter(|(name, _)| name != VARIABLE)
+        .chain([(VARIABLE.into(), number.into())])
+        .collect();
+    let exec = match Exec::new(program.as_os_str(), &arguments, &variables, OsStr::new("")) {
+        Ok(exec) => exec,
+        Err(errno) => return Error { operation: "execute", path: Some(program.into()), errno },
+    };
+    let all = || kept.iter().copied().chain([state.as_fd()]);
+    for fd in all() {
+        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+    }
+    let errno = exec.run();
+    for fd in all() {
+        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+    startup::take_again();
+    Error { operation: "execute", path: Some(program.into()), errno }
+}
+
+/// A descriptor that the program before this one in the same process had under the number `number`, closed on exec from
+/// now on; each is taken once. None if it is none.
+pub fn take_over(number: RawFd) -> Option<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return None;
+    }
+    // SAFETY: it is only borrowed to be asked; a number that is no descriptor makes the call fail.
+    fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    // SAFETY: it was left open for this process, and whoever reads its number in the state takes it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_path_or_in_the_path() {
+        assert_eq!(program(OsStr::new("./runsv")).unwrap(), Path::new("./runsv"));
+        assert!(program(OsStr::new("sh")).unwrap().is_absolute());
+        assert_eq!(program(OsStr::new("no-such-program")).unwrap_err().errno, Errno::ENOENT);
+    }
+
+    #[test]
+    fn a_text_is_saved() {
+        let state = save("a=b\n").unwrap();
+        let mut text = String::new();
+        File::from(state).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a=b\n");
+    }
+}
