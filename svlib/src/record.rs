@@ -280,7 +280,7 @@ impl Record {
         let text = std::str::from_utf8(bytes).map_err(|_| BadRecord::Torn)?;
         let (mut seq, mut end, mut version) = (None, None, None);
         let mut record = Self::default();
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        for (index, line) in text.split('\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             let bad = BadRecord::Line(index + 1);
             let (key, value) = line.split_once('=').ok_or(bad)?;
             match key {
