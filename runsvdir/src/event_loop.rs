@@ -1,6 +1,7 @@
 //! One thread that waits for signals, changes, the log and the next deadline, and for nothing else.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
@@ -11,14 +12,16 @@ use nix::errno::Errno;
 use svlib::diag::Diag;
 use svlib::sys::poll::{PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
-use svlib::sys::{clock, memory, poll, process};
-use svlib::{Context, Error, Result};
+use svlib::sys::{clock, environment, memory, poll, process};
+use svlib::{Context, Error, Result, keeper};
 
 use crate::changes::Changes;
 use crate::cli::Request;
-use crate::executor::Executor;
+use crate::executor::{Executor, Reaped};
+use crate::limits;
 use crate::log_argument::LogArgument;
-use crate::plan::Plan;
+use crate::plan::{Identity, Plan};
+use crate::poller::Poller;
 use crate::scan::{Scan, scan};
 use crate::schedule::Schedule;
 
@@ -32,15 +35,22 @@ const BATCH: usize = 32;
 /// Supervises `request.directory` until TERM or HUP.
 pub fn run(request: Request) -> ExitCode {
     let diag = Diag::new("runsvdir", Some(request.directory.as_os_str()));
-    let signals = match prepare(&request) {
-        Ok(signals) => signals,
+    let (signals, poller) = match prepare(&request) {
+        Ok(prepared) => prepared,
         Err(error) => {
             diag.fatal(&error);
             return ExitCode::from(FATAL);
         }
     };
     let log = install_log(&request, &diag);
-    let executor = Executor { directory: request.directory, new_sessions: request.new_sessions };
+    let mut executor = Executor::new(request.directory, request.new_sessions, poller);
+    executor.descriptor_limit = limits::raise_descriptors();
+    // Of a killed runsv there may be orphans whose end its successor must know of.
+    if let Err(error) = process::adopt_orphans() {
+        diag.warning(&error);
+    }
+    // It is for this process at most, and its runsvs get their own.
+    let _ = environment::take(keeper::VARIABLE);
     Supervisor {
         diag,
         log,
@@ -58,7 +68,8 @@ pub fn run(request: Request) -> ExitCode {
 ///
 /// A services directory that is not there may come later, by a mount say, and is waited for as runit does. What
 /// is there and is no directory is a mistake.
-fn prepare(request: &Request) -> Result<Signals> {
+fn prepare(request: &Request) -> Result<(Signals, Poller)> {
+    let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])?;
     let not_a_directory = match fs::metadata(&request.directory) {
         Ok(found) => !found.is_dir(),
         Err(error) => error.kind() == ErrorKind::NotADirectory,
@@ -66,7 +77,7 @@ fn prepare(request: &Request) -> Result<Signals> {
     if not_a_directory {
         return Err(Errno::ENOTDIR).on("open directory", &request.directory);
     }
-    Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])
+    Ok((signals, Poller::new()?))
 }
 
 fn install_log(request: &Request, diag: &Diag) -> Option<LogArgument> {
@@ -91,6 +102,7 @@ enum Source {
     Notifications,
     Mounts,
     Log,
+    Runsvs,
 }
 
 struct Supervisor {
@@ -134,7 +146,8 @@ impl Supervisor {
         let sufficient = self.changes.are_complete() && sighting.whole && sighting.uncertain.is_empty();
         self.report(&problems);
         let vanished = self.plan.observe(sighting, began);
-        self.executor.terminate(vanished);
+        self.executor.signal(vanished, Signal::SIGTERM);
+        self.executor.forget_unknown(|service| self.plan.knows(service));
         memory::trim();
         self.schedule.looked(began, now(), sufficient);
     }
@@ -153,8 +166,16 @@ impl Supervisor {
     }
 
     fn start(&mut self, now: Duration) {
-        if let Err(error) = self.plan.start_due(now, BATCH, |name| self.executor.start(name)) {
+        let start = |service: Identity, name: &OsStr| self.executor.start(service, name);
+        if let Err(error) = self.plan.start_due(now, BATCH, start) {
             self.diag.warning(&error);
+        }
+        for name in self.plan.complaints() {
+            let reason = ": another runsv is there, and it cannot be told which: waiting for its end";
+            self.diag.warning(&("unable to supervise ", name, reason));
+        }
+        if let Some(error) = self.executor.keeper.complaint() {
+            self.diag.warning(&(error, ": what a runsv leaves if it is killed will be lost"));
         }
     }
 
@@ -167,6 +188,7 @@ impl Supervisor {
         let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN)];
         sources.extend(self.changes.notifications().map(|fd| (Source::Notifications, fd, PollFlags::POLLIN)));
         sources.extend(self.changes.mounts().map(|fd| (Source::Mounts, fd, PollFlags::POLLPRI)));
+        sources.push((Source::Runsvs, self.executor.poller().as_fd(), PollFlags::POLLIN));
         sources.extend(self.log.as_ref().map(|log| (Source::Log, log.pipe(), PollFlags::POLLIN)));
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
@@ -187,6 +209,11 @@ impl Supervisor {
                         self.schedule.changed(now());
                     }
                 }
+                Source::Runsvs => {
+                    for service in self.executor.take_in() {
+                        self.runsv_ended(service);
+                    }
+                }
                 Source::Mounts => self.schedule.changed(now()),
                 Source::Log => {
                     if let Some(log) = &mut self.log {
@@ -204,7 +231,7 @@ impl Supervisor {
             match signal {
                 Signal::SIGTERM => return Some(ExitCode::SUCCESS),
                 Signal::SIGHUP => {
-                    self.executor.terminate(self.plan.running());
+                    self.executor.signal(self.plan.running(), Signal::SIGTERM);
                     return Some(ExitCode::from(HUNG_UP));
                 }
                 _ => child = true,
@@ -216,14 +243,24 @@ impl Supervisor {
         None
     }
 
-    /// Collects every child that has exited, also those this process did not start.
+    /// Collects every child that has ended, also those this process did not start.
     fn reap(&mut self) {
-        let now = now();
-        while let Some((pid, _)) = process::reap() {
-            // Where changes go unnoticed, a runsv may have exited because its directory is gone.
-            if self.plan.exited(pid, now) && !self.changes.are_complete() {
-                self.schedule.changed(now);
+        while let Some(reaped) = self.executor.reap() {
+            if let Reaped::Runsv(service) = reaped {
+                self.runsv_ended(service);
             }
+        }
+    }
+
+    fn runsv_ended(&mut self, service: Identity) {
+        let now = now();
+        self.plan.exited(service, now);
+        if !self.plan.knows(service) {
+            self.executor.forget(service);
+        }
+        // Where changes go unnoticed, a runsv may have ended because its directory is gone.
+        if !self.changes.are_complete() {
+            self.schedule.changed(now);
         }
     }
 }

@@ -1,13 +1,24 @@
-//! Performs what the plan decides.
+//! Performs what the plan decides, and holds the runsvs: children of this process, and those that were found running.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
-use svlib::sys::process::Spawn;
+use svlib::exit_status::ExitStatus;
+use svlib::keeper::{DESCRIPTOR, VARIABLE};
+use svlib::sys::pidfd::Pidfd;
+use svlib::sys::process::{self, Spawn};
 use svlib::sys::signal::{self, Signal};
-use svlib::{Error, Result};
+use svlib::sys::{fd, fifo};
+use svlib::{Error, Result, paths};
+
+use crate::keeper::Keeper;
+use crate::plan::{Identity, Outcome};
+use crate::poller::{Poller, Source, Token};
+use crate::presence::{self, Presence};
 
 /// Starts and ends runsv processes.
 #[derive(Debug)]
@@ -16,28 +27,184 @@ pub struct Executor {
     pub directory: PathBuf,
     /// Each runsv leads a session of its own.
     pub new_sessions: bool,
+    /// The limits on descriptors that each runsv is to have, the soft and the hard one, if they are not this process's.
+    pub descriptor_limit: Option<(u64, u64)>,
+    /// What is kept for the runsvs.
+    pub keeper: Keeper,
+    poller: Poller,
+    runsvs: HashMap<Identity, Runsv>,
+    children: HashMap<Pid, Identity>,
+}
+
+/// A runsv that runs.
+#[derive(Debug)]
+enum Runsv {
+    /// A child that has not been reaped: its number is nobody else's.
+    Child(Pid),
+    /// One that another runsvdir started.
+    Adopted(Pidfd, Token),
+}
+
+/// What a child was that has been reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// The runsv of this service.
+    Runsv(Identity),
+    /// None of the runsvs.
+    Stranger(Pid, ExitStatus),
 }
 
 impl Executor {
-    /// Starts `runsv NAME`, found in PATH, in the services directory.
+    /// An executor that has no runsv yet.
+    #[must_use]
+    pub fn new(directory: PathBuf, new_sessions: bool, poller: Poller) -> Self {
+        Self {
+            directory,
+            new_sessions,
+            descriptor_limit: None,
+            keeper: Keeper::default(),
+            poller,
+            runsvs: HashMap::new(),
+            children: HashMap::new(),
+        }
+    }
+
+    /// Has a service supervised: by the runsv that is there, or by `runsv NAME`, found in PATH, in the services directory.
     ///
     /// # Errors
     ///
     /// There is no process to be had, no such directory any more, no runsv in PATH.
-    pub fn start(&self, name: &OsStr) -> Result<Pid> {
+    pub fn start(&mut self, service: Identity, name: &OsStr) -> Result<Outcome> {
+        // For whom something is held, the fifos have a reader here: that one was killed.
+        if !self.keeper.holds(service) {
+            match presence::look(&self.directory.join(name))? {
+                Presence::Nobody => {}
+                Presence::Unproven => return Ok(Outcome::Occupied),
+                Presence::Runsv(pidfd) => {
+                    self.adopt(service, pidfd)?;
+                    return Ok(Outcome::Running);
+                }
+            }
+        }
+        let end = self.keeper.open(service, &mut self.poller)?;
         let mut spawn = Spawn::new("runsv").search_path().arg(operand(name)).dir(&self.directory);
         if self.new_sessions {
             spawn = spawn.new_session();
         }
-        spawn.spawn().map_err(|error| Error { operation: "start runsv", path: Some(name.into()), ..error })
+        if let Some(limit) = self.descriptor_limit {
+            spawn = spawn.descriptor_limit(limit);
+        }
+        if let Some(end) = &end {
+            spawn = spawn.env(VARIABLE, DESCRIPTOR.to_string()).fd(DESCRIPTOR, end.as_fd());
+        }
+        let started = spawn.spawn();
+        match started {
+            Ok(pid) => {
+                self.runsvs.insert(service, Runsv::Child(pid));
+                self.children.insert(pid, service);
+                Ok(Outcome::Running)
+            }
+            Err(error) => {
+                self.keeper.runsv_ended(service, true, &mut self.poller);
+                Err(Error { operation: "start runsv", path: Some(name.into()), ..error })
+            }
+        }
     }
 
-    /// Sends TERM. The runsvs are children not yet reaped, so that the signal reaches them or nobody.
-    pub fn terminate(&self, runsvs: impl IntoIterator<Item = Pid>) {
-        for pid in runsvs {
-            // It has exited and is about to be reaped: there is nothing left to end.
-            let _ = signal::send(pid, Signal::SIGTERM);
+    /// Takes a runsv over that another runsvdir started.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub fn adopt(&mut self, service: Identity, pidfd: Pidfd) -> Result<()> {
+        let token = self.poller.add(&pidfd, Source::Runsv(service))?;
+        self.runsvs.insert(service, Runsv::Adopted(pidfd, token));
+        Ok(())
+    }
+
+    /// Goes on with a runsv that is a child of this process already.
+    pub fn resume(&mut self, service: Identity, pid: Pid) {
+        self.runsvs.insert(service, Runsv::Child(pid));
+        self.children.insert(pid, service);
+    }
+
+    /// Sends a signal to the runsv of each service.
+    pub fn signal(&self, services: impl IntoIterator<Item = Identity>, signal: Signal) {
+        for service in services {
+            // It has ended and that is about to be noticed: there is nothing left to end.
+            match self.runsvs.get(&service) {
+                Some(Runsv::Child(pid)) => drop(signal::send(*pid, signal)),
+                Some(Runsv::Adopted(pidfd, _)) => drop(pidfd.send(Some(signal))),
+                None => {}
+            }
         }
+    }
+
+    /// Has the `run` of a service killed, by its runsv, and not its log service.
+    pub fn kill_service(&self, name: &OsStr) {
+        // The entry may have been removed, or the runsv may end at this moment.
+        if let Ok(control) = fifo::open_write(&self.directory.join(name).join(paths::CONTROL)) {
+            let _ = fd::write(control, b"k");
+        }
+    }
+
+    /// Reaps the next child that has ended.
+    pub fn reap(&mut self) -> Option<Reaped> {
+        let pid = process::ended()?;
+        if let Some(service) = self.children.remove(&pid) {
+            let status = process::reap_one(pid)?;
+            self.runsvs.remove(&service);
+            self.keeper.runsv_ended(service, status.signal().is_some(), &mut self.poller);
+            return Some(Reaped::Runsv(service));
+        }
+        // While it is not reaped, its number is its own.
+        let stranger = process::identify(pid);
+        let status = process::reap_one(pid)?;
+        self.keeper.stranger_ended(stranger, status);
+        Some(Reaped::Stranger(pid, status))
+    }
+
+    /// Takes in what runsvs say. The answer is every service whose runsv, which is not our child, has ended.
+    pub fn take_in(&mut self) -> Vec<Identity> {
+        let mut ended = Vec::new();
+        for source in self.poller.ready() {
+            match source {
+                Source::Socket(service) => self.keeper.read(service, &mut self.poller),
+                Source::Runsv(service) => {
+                    if let Some(Runsv::Adopted(pidfd, token)) = self.runsvs.remove(&service) {
+                        self.poller.remove(&pidfd, token);
+                    }
+                    ended.push(service);
+                }
+            }
+        }
+        ended
+    }
+
+    /// Drops what is kept for a service.
+    pub fn forget(&mut self, service: Identity) {
+        self.keeper.forget(service, &mut self.poller);
+    }
+
+    /// Drops what is kept for services that `is_known` does not know.
+    pub fn forget_unknown(&mut self, is_known: impl Fn(Identity) -> bool) {
+        let forgotten: BTreeSet<Identity> =
+            self.keeper.services().filter(|service| !is_known(*service)).collect();
+        for service in forgotten {
+            self.forget(service);
+        }
+    }
+
+    /// The descriptors to wait for, before [`Executor::take_in`].
+    #[must_use]
+    pub const fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// How many runsvs there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runsvs.len()
     }
 }
 

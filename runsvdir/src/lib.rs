@@ -17,11 +17,16 @@ pub mod changes;
 pub mod cli;
 pub mod event_loop;
 pub mod executor;
+pub mod keeper;
+pub mod limits;
 pub mod log_argument;
 pub mod plan;
+pub mod poller;
+pub mod presence;
 pub mod readproctitle;
 pub mod scan;
 pub mod schedule;
+pub mod strangers;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
