@@ -15,6 +15,7 @@ mod runsv_better;
 mod shortage;
 mod story;
 mod sv_better;
+mod sv_readiness;
 mod svlogd_better;
 mod svlogd_compress;
 mod svlogd_faults;
@@ -46,6 +47,7 @@ const GROUPS: &[Group] = &[
     ("shortage", shortage::CASES),
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
+    ("sv_readiness", sv_readiness::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("svlogd_compress", svlogd_compress::CASES),
     ("svlogd_faults", svlogd_faults::CASES),
