@@ -5,6 +5,7 @@ mod bad_env;
 mod bad_input;
 mod bad_log;
 mod bad_service;
+mod chaos;
 mod crashes;
 mod idle;
 mod many_services;
@@ -37,6 +38,7 @@ const GROUPS: &[Group] = &[
     ("bad_input", bad_input::CASES),
     ("bad_log", bad_log::CASES),
     ("bad_service", bad_service::CASES),
+    ("chaos", chaos::CASES),
     ("crashes", crashes::CASES),
     ("idle", idle::CASES),
     ("many_services", many_services::CASES),
@@ -61,5 +63,9 @@ const GROUPS: &[Group] = &[
 ];
 
 fn main() -> ExitCode {
+    // As a service of its own tests.
+    if let Some(code) = chaos::called() {
+        return code;
+    }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])
 }

@@ -76,6 +76,11 @@ impl Running {
         text(&self.stderr)
     }
 
+    /// The file that has its standard output.
+    pub fn stdout_path(&self) -> &Path {
+        &self.stdout
+    }
+
     /// True until it has ended.
     pub fn is_running(&mut self) -> bool {
         self.poll().is_none()
