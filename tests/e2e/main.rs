@@ -26,7 +26,9 @@ mod svlogd_signals;
 mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
+mod takeover;
 mod tree;
+mod trees;
 mod xtask_run;
 
 use std::process::ExitCode;
@@ -58,13 +60,15 @@ const GROUPS: &[Group] = &[
     ("svlogd_sync", svlogd_sync::CASES),
     ("svlogd_trouble", svlogd_trouble::CASES),
     ("svlogd_unasked", svlogd_unasked::CASES),
+    ("takeover", takeover::CASES),
     ("tree", tree::CASES),
+    ("trees", trees::CASES),
     ("xtask_run", xtask_run::CASES),
 ];
 
 fn main() -> ExitCode {
     // As a service of its own tests.
-    if let Some(code) = chaos::called() {
+    if let Some(code) = chaos::writer::called() {
         return code;
     }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])

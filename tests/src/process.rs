@@ -166,7 +166,7 @@ fn create(path: &Path) -> File {
 
 /// The end of what a program said: enough for a report.
 fn tail(text: &str) -> &str {
-    const LONGEST: usize = 8 << 10;
+    const LONGEST: usize = 4 << 10;
     let start = (text.len().saturating_sub(LONGEST)..=text.len()).find(|at| text.is_char_boundary(*at));
     start.map_or(text, |start| &text[start..])
 }

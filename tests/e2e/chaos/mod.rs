@@ -10,7 +10,7 @@
 mod ledger;
 mod plan;
 mod tree;
-mod writer;
+pub(crate) mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -25,11 +25,10 @@ use svkit_tests::{
     note, within,
 };
 
-use ledger::{Asked, audit};
 use plan::{Fault, Kind, Victim, has_log, may_lose_logger, plan};
 use tree::{Member, Tree, send};
 
-pub(crate) use writer::called;
+pub(crate) use ledger::{Asked, audit};
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_thousand_faults_break_no_guarantee).patient(),
@@ -310,7 +309,13 @@ fn stop(tree: &mut Tree<'_>) {
         left.is_empty()
     });
     let left: Vec<String> = left.into_iter().map(told).collect();
-    assert!(is_empty, "left over: {left:#?}");
+    let alive = tree
+        .members
+        .iter()
+        .map(|member| tree.service(member.id))
+        .filter(|service| [service.supervisor(), service.log().supervisor()].iter().any(Option::is_some));
+    let alive: Vec<String> = alive.map(|service| describe(&service)).collect();
+    assert!(is_empty, "left over: {left:#?}\n{}", alive.join("\n"));
 }
 
 fn the_plan_follows_from_the_seed(_: &Subject) {
