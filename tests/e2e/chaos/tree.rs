@@ -320,13 +320,14 @@ impl<'a> Tree<'a> {
     }
 
     fn remove(&mut self, id: usize, time: u64) -> Option<String> {
+        // What is held for it is let go.
+        let is_safe = self.process(Victim::Runsv(id)).is_some() || self.has_steady_logger(id);
         let member = &mut self.members[id];
-        if member.removed {
+        if member.removed || !is_safe {
             return None;
         }
         let entry = member.entry(self.sandbox);
         member.removed = true;
-        // What is held for it is let go.
         member.keeper = None;
         match member.is_link {
             true => fs::remove_file(entry).unwrap(),
