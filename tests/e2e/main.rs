@@ -5,6 +5,7 @@ mod bad_env;
 mod bad_input;
 mod bad_log;
 mod bad_service;
+mod chaos;
 mod crashes;
 mod idle;
 mod many_services;
@@ -26,7 +27,9 @@ mod svlogd_signals;
 mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
+mod takeover;
 mod tree;
+mod trees;
 mod xtask_run;
 
 use std::process::ExitCode;
@@ -38,6 +41,7 @@ const GROUPS: &[Group] = &[
     ("bad_input", bad_input::CASES),
     ("bad_log", bad_log::CASES),
     ("bad_service", bad_service::CASES),
+    ("chaos", chaos::CASES),
     ("crashes", crashes::CASES),
     ("idle", idle::CASES),
     ("many_services", many_services::CASES),
@@ -58,10 +62,16 @@ const GROUPS: &[Group] = &[
     ("svlogd_sync", svlogd_sync::CASES),
     ("svlogd_trouble", svlogd_trouble::CASES),
     ("svlogd_unasked", svlogd_unasked::CASES),
+    ("takeover", takeover::CASES),
     ("tree", tree::CASES),
+    ("trees", trees::CASES),
     ("xtask_run", xtask_run::CASES),
 ];
 
 fn main() -> ExitCode {
+    // As a service of its own tests.
+    if let Some(code) = chaos::writer::called() {
+        return code;
+    }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])
 }
