@@ -7,112 +7,260 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
-use svlib::command::Command;
+use nix::unistd::Pid;
+use svlib::command::{Command, REEXEC};
+use svlib::exit_status::ExitStatus;
+use svlib::keeper::Answer;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, fd, process};
 
 use crate::executor::Executor;
-use crate::machine::pair::{self, Action, Pair};
-use crate::machine::{Event, Role, State};
-use crate::setup::Control;
+use crate::foreign::Foreign;
+use crate::keeper::Message;
+use crate::machine::pair::{self, Pair};
+use crate::machine::{Event, Role, State, Word};
+use crate::notify::Look;
+use crate::reexec::Reexec;
 
-/// How many commands are read at once; the others stay in the fifo.
+/// How many commands are obeyed before anything else is looked at again; the others stay in the fifo.
 const COMMANDS: usize = 64;
+
+/// What can be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Control(Role),
+    Keeper,
+    Foreign(Pid),
+    NotifyPipe,
+    NotifySocket,
+}
 
 /// What a wait ended with.
 #[derive(Default)]
 struct Ready {
     children: bool,
     terminate: bool,
-    controls: Vec<Role>,
+    sources: Vec<Source>,
+}
+
+/// A supervisor at work.
+struct Supervisor<'a> {
+    executor: &'a mut Executor,
+    signals: &'a Signals,
+    reexec: Reexec,
 }
 
 /// Supervises until told to exit. No failure ends it before: the service would be left without a supervisor.
 pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
-    let mut next = deliver(pair, executor, pair::Event::Wake);
+    let mut supervisor = Supervisor { executor, signals, reexec: Reexec::default() };
+    // Children of the program file before this one may have ended already.
+    let ready = Ready { children: true, ..Ready::default() };
+    let mut next = supervisor.deliver(pair, pair::Event::Wake);
+    if let ControlFlow::Continue(pair) = next {
+        next = supervisor.react(pair, &ready);
+    }
     while let ControlFlow::Continue(pair) = next {
-        let ready = wait(&pair, executor, signals);
-        next = react(pair, executor, &ready);
+        let ready = supervisor.wait(&pair);
+        next = supervisor.react(pair, &ready);
     }
 }
 
-/// Waits for signals, for commands where they can be acted on, and for what is due.
-fn wait(pair: &Pair, executor: &Executor, signals: &Signals) -> Ready {
-    let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    let mut roles = Vec::new();
-    for (role, control) in executor.controls().filter(|&(role, _)| !is_busy(pair, role)) {
-        fds.push(PollFd::new(control.read.as_fd(), PollFlags::POLLIN));
-        roles.push(role);
-    }
-    let deadline = pair.deadline().into_iter().chain(executor.deadline()).min();
-    let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now().monotonic));
-    // Supervision goes on even where waiting fails (a limit of descriptors lowered from outside): nothing read here blocks.
-    let unknown = poll::wait(&mut fds, timeout).is_err();
-
-    let is_ready = |fd: &PollFd<'_>| unknown || poll::is_ready(fd);
-    let controls = fds[1..].iter().zip(roles).filter(|(fd, _)| is_ready(fd)).map(|(_, role)| role).collect();
-    let mut ready = Ready { controls, ..Ready::default() };
-    while let Ok(Some(signal)) = signals.next() {
-        ready.children |= signal == Signal::SIGCHLD;
-        ready.terminate |= signal == Signal::SIGTERM;
-    }
-    ready
-}
-
-/// Children first: a command should find the state as it is.
-fn react(mut pair: Pair, executor: &mut Executor, ready: &Ready) -> ControlFlow<(), Pair> {
-    if ready.children {
-        while let Some((pid, status)) = process::reap() {
-            pair = deliver(pair, executor, pair::Event::Exited(pid, status))?;
+impl Supervisor<'_> {
+    /// Waits for signals, for commands where they can be acted on, for those above us and for what is due.
+    fn wait(&self, pair: &Pair) -> Ready {
+        let executor = &*self.executor;
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut sources = vec![Source::Signals];
+        for (role, control) in executor.controls().filter(|&(role, _)| !is_busy(pair, role)) {
+            fds.push(PollFd::new(control.read.as_fd(), PollFlags::POLLIN));
+            sources.push(Source::Control(role));
         }
-    }
-    let now = clock::now().monotonic;
-    executor.retry(now);
-    if pair.deadline().is_some_and(|deadline| deadline <= now) {
-        pair = deliver(pair, executor, pair::Event::Wake)?;
-    }
-    for &role in &ready.controls {
-        for command in read_commands(executor, role) {
-            pair = deliver(pair, executor, pair::Event::To(role, Event::Command(command)))?;
+        let keeper = executor.keeper.as_ref().map(|keeper| (Source::Keeper, keeper.as_fd()));
+        let pipe = executor.notify_pipe.as_ref().map(|pipe| (Source::NotifyPipe, pipe.0.as_fd()));
+        let socket =
+            executor.notify_socket.as_ref().map(|socket| (Source::NotifySocket, socket.socket.as_fd()));
+        for (source, fd) in [keeper, pipe, socket].into_iter().flatten() {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            sources.push(source);
         }
-    }
-    if ready.terminate {
-        pair = deliver(pair, executor, pair::Event::To(Role::Service, Event::Command(Command::Exit)))?;
-    }
-    ControlFlow::Continue(pair)
-}
-
-/// Decides about `event` and performs what is decided, until nothing more comes of it.
-fn deliver(mut pair: Pair, executor: &mut Executor, event: pair::Event) -> ControlFlow<(), Pair> {
-    let mut events = VecDeque::from([event]);
-    while let Some(event) = events.pop_front() {
-        let now = clock::now();
-        let (next, actions) = pair::step(pair, event, now);
-        pair = next;
-        for action in actions {
-            if action == Action::Exit {
-                return ControlFlow::Break(());
+        for foreign in &executor.foreign {
+            if let Some((fd, flags)) = foreign.polled() {
+                fds.push(PollFd::new(fd, flags));
+                sources.push(Source::Foreign(foreign.pid()));
             }
-            events.extend(executor.perform(action, now));
         }
+        let deadlines = [pair.deadline(), executor.deadline(), self.reexec.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now().monotonic));
+        // Supervision goes on even where waiting fails (a limit of descriptors lowered from outside): nothing read here
+        // blocks.
+        let unknown = poll::wait(&mut fds, timeout).is_err();
+
+        // But that a process has ended is not read, it is believed.
+        let is_ready = |fd: &PollFd<'_>, source| match source {
+            Source::Foreign(_) => !unknown && poll::is_ready(fd),
+            _ => unknown || poll::is_ready(fd),
+        };
+        let both = fds.iter().zip(sources).filter(|&(fd, source)| is_ready(fd, source));
+        let sources = both.map(|(_, source)| source).collect();
+        let mut ready = Ready { sources, ..Ready::default() };
+        while let Ok(Some(signal)) = self.signals.next() {
+            ready.children |= signal == Signal::SIGCHLD;
+            ready.terminate |= signal == Signal::SIGTERM;
+        }
+        ready
     }
-    ControlFlow::Continue(pair)
+
+    /// What has ended first: a command should find the state as it is.
+    fn react(&mut self, mut pair: Pair, ready: &Ready) -> ControlFlow<(), Pair> {
+        if ready.children {
+            while let Some((pid, status)) = process::reap() {
+                if self.reexec.tested(pid, status, &pair, self.executor) {
+                    continue;
+                }
+                pair = self.ended(pair, pid, status)?;
+            }
+        }
+        if ready.sources.contains(&Source::Keeper) {
+            pair = self.listen(pair)?;
+        }
+        for (pid, status) in self.foreign_ends(ready) {
+            pair = self.ended(pair, pid, status)?;
+        }
+        if ready.sources.contains(&Source::NotifyPipe) || ready.sources.contains(&Source::NotifySocket) {
+            pair = self.hear(pair)?;
+        }
+        let now = clock::now().monotonic;
+        self.executor.retry(now);
+        self.reexec.give_up(now, &self.executor.diag);
+        if pair.deadline().is_some_and(|deadline| deadline <= now) {
+            pair = self.deliver(pair, pair::Event::Wake)?;
+        }
+        for role in [Role::Service, Role::Log] {
+            if ready.sources.contains(&Source::Control(role)) {
+                pair = self.obey(pair, role)?;
+            }
+        }
+        if ready.terminate {
+            pair = self.deliver(pair, pair::Event::To(Role::Service, Event::Command(Command::Exit)))?;
+        }
+        ControlFlow::Continue(pair)
+    }
+
+    /// One of ours has ended. What runsv's own orphans do is nobody's concern.
+    fn ended(&mut self, pair: Pair, pid: Pid, status: ExitStatus) -> ControlFlow<(), Pair> {
+        self.executor.forget(pid);
+        if pair.service.run() == Some(pid) {
+            // What it said last counts.
+            let pair = self.hear(pair)?;
+            self.executor.notify_pipe = None;
+            return self.deliver(pair, pair::Event::Exited(pid, status));
+        }
+        self.deliver(pair, pair::Event::Exited(pid, status))
+    }
+
+    /// Takes in what runsvdir says.
+    fn listen(&mut self, mut pair: Pair) -> ControlFlow<(), Pair> {
+        while let Some(message) = self.executor.keeper.as_ref().and_then(crate::keeper::Keeper::next) {
+            match message {
+                Message::Answer(Answer::Back(_), _) => {}
+                Message::Answer(answer, _) => {
+                    let told = |foreign: &mut Foreign| Some((foreign.pid(), foreign.told(&answer)?));
+                    if let Some((pid, status)) = self.executor.foreign.iter_mut().find_map(told) {
+                        pair = self.ended(pair, pid, status)?;
+                    }
+                }
+                Message::Gone => {
+                    self.executor.keeper = None;
+                    self.executor.foreign.iter_mut().for_each(Foreign::keeper_is_gone);
+                }
+            }
+        }
+        ControlFlow::Continue(pair)
+    }
+
+    /// Those of the processes taken over that have ended.
+    fn foreign_ends(&mut self, ready: &Ready) -> Vec<(Pid, ExitStatus)> {
+        let now = clock::now().monotonic;
+        let ended = |foreign: &mut Foreign| {
+            let is_ready = ready.sources.contains(&Source::Foreign(foreign.pid()));
+            Some((foreign.pid(), foreign.ended(is_ready, now)?))
+        };
+        self.executor.foreign.iter_mut().filter_map(ended).collect()
+    }
+
+    /// Takes in what the service says of itself.
+    fn hear(&mut self, mut pair: Pair) -> ControlFlow<(), Pair> {
+        let mut words = Vec::new();
+        if let Some(pipe) = &self.executor.notify_pipe {
+            match pipe.look() {
+                Look::Ready => words.push(Word::Ready),
+                Look::NotYet => {}
+                Look::Closed => self.executor.notify_pipe = None,
+            }
+        }
+        if let Some(socket) = &self.executor.notify_socket {
+            words.extend(socket.words(pair.service.run()));
+        }
+        for word in words {
+            pair = self.deliver(pair, pair::Event::To(Role::Service, Event::Said(word)))?;
+        }
+        ControlFlow::Continue(pair)
+    }
+
+    /// Takes commands out of the fifo one by one, as they can be acted on: one that is left there is not lost with us.
+    fn obey(&mut self, mut pair: Pair, role: Role) -> ControlFlow<(), Pair> {
+        for _ in 0..COMMANDS {
+            if is_busy(&pair, role) {
+                break;
+            }
+            match read_byte(self.executor, role) {
+                Some(REEXEC) => self.reexec.begin(&pair, self.executor),
+                Some(byte) => {
+                    if let Some(command) = Command::from_byte(byte) {
+                        pair = self.deliver(pair, pair::Event::To(role, Event::Command(command)))?;
+                    }
+                }
+                None => break,
+            }
+        }
+        ControlFlow::Continue(pair)
+    }
+
+    /// Decides about `event` and performs what is decided, until nothing more comes of it. Then it is written down.
+    fn deliver(&mut self, mut pair: Pair, event: pair::Event) -> ControlFlow<(), Pair> {
+        pair.service = pair.service.with_settings(self.executor.settings());
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = clock::now();
+            let (next, actions) = pair::step(pair, event, now);
+            pair = next;
+            for action in actions {
+                if action == pair::Action::Exit {
+                    self.executor.sign_off(&pair, now.monotonic);
+                    return ControlFlow::Break(());
+                }
+                events.extend(self.executor.perform(action, &pair, now));
+            }
+        }
+        self.executor.write_down(&pair, clock::now().monotonic);
+        ControlFlow::Continue(pair)
+    }
 }
 
 fn is_busy(pair: &Pair, role: Role) -> bool {
-    match role {
-        Role::Service => pair.service.is_busy(),
-        Role::Log => pair.log.as_ref().is_some_and(State::is_busy),
-    }
+    pair.get(role).is_some_and(State::is_busy)
 }
 
-/// What the fifo holds now. Bytes that are no command are ignored, and so is a fifo that cannot be read: it is opened for
-/// reading, so nothing but its emptiness keeps it from being read.
-fn read_commands(executor: &Executor, role: Role) -> Vec<Command> {
-    let mut bytes = [0; COMMANDS];
-    let control: Option<&Control> =
-        executor.controls().find(|&(other, _)| other == role).map(|(_, control)| control);
-    let length = control.map_or(0, |control| fd::read(&control.read, &mut bytes).unwrap_or(0));
-    bytes[..length].iter().copied().filter_map(Command::from_byte).collect()
+/// The next byte in the fifo. One that cannot be read counts as empty: it is opened for reading, so nothing but its emptiness
+/// keeps it from being read.
+fn read_byte(executor: &Executor, role: Role) -> Option<u8> {
+    let (_, control) = executor.controls().find(|&(other, _)| other == role)?;
+    let mut byte = [0];
+    match fd::read(&control.read, &mut byte) {
+        Ok(1) => Some(byte[0]),
+        _ => None,
+    }
 }

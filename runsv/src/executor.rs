@@ -1,18 +1,32 @@
 //! Performing what has been decided.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use svlib::diag::Diag;
+use svlib::keeper::Held;
 use svlib::moment::Moment;
-use svlib::paths;
-use svlib::sys::signal;
+use svlib::record::{ProcessId, Record, Tree};
+use svlib::sys::{fd, process};
+use svlib::{Error, paths};
 
-use crate::child;
-use crate::machine::{self, Event, Role, State, pair};
-use crate::setup::{self, Control, Failure, LogPipe, Supervised};
+use crate::cgroup::Cgroup;
+use crate::child::{self, Surroundings};
+use crate::foreign::Foreign;
+use crate::keeper::Keeper;
+use crate::machine::pair::{self, Pair};
+use crate::machine::{self, Event, Outcome, Program, Role, State};
+use crate::notify::{NotifyPipe, NotifySocket};
+use crate::settings::{Problem, Settings};
+use crate::setup::{Control, LogPipe, Supervised};
+use crate::{setup, start, tree};
 
 /// All that a supervisor holds of the system, and what it does with it. No failure here ends the supervision: it is warned of.
+#[derive(Debug)]
 pub struct Executor {
     /// Where warnings go.
     pub diag: Diag,
@@ -22,40 +36,85 @@ pub struct Executor {
     pub log: Option<Supervised>,
     /// From the one to the other.
     pub pipe: Option<LogPipe>,
+    /// The runsvdir above us.
+    pub keeper: Option<Keeper>,
+    /// Processes that were taken over.
+    pub foreign: Vec<Foreign>,
+    /// Where the `run` that runs says that it is ready.
+    pub notify_pipe: Option<NotifyPipe>,
+    /// Where every `run` may say so.
+    pub notify_socket: Option<NotifySocket>,
+    /// Who this is.
+    pub own: Own,
+    /// The processes that were started, and when: until they are reaped.
+    pub known: Vec<ProcessId>,
+    /// The control group of the service.
+    pub cgroup: Option<Cgroup>,
+    /// What was wrong with the settings when they were last read.
+    pub problems: Vec<Problem>,
+    /// What `run` leaves behind becomes our child.
+    pub adopts_orphans: bool,
+}
+
+/// What this process writes down of itself.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// This boot.
+    pub boot: String,
+    /// This process.
+    pub process: ProcessId,
+    /// How often it has become another program file.
+    pub reexecs: u64,
 }
 
 impl Executor {
-    /// Performs `action`, and tells what came of it where that is asked.
+    /// Performs `action`, and tells what came of it where that is asked. `pair` is how things are now.
     ///
     /// To exit is left to the caller.
-    pub fn perform(&mut self, action: pair::Action, now: Moment) -> Option<pair::Event> {
+    pub fn perform(&mut self, action: pair::Action, pair: &Pair, now: Moment) -> Option<pair::Event> {
         match action {
-            pair::Action::Do(role, machine::Action::Publish(status)) => {
-                let supervised = match role {
-                    Role::Service => Some(&mut self.service),
-                    Role::Log => self.log.as_mut(),
-                };
-                if let Some(supervised) = supervised {
-                    supervised.publisher.publish(status, now.monotonic, &self.diag);
-                }
-                None
-            }
-            pair::Action::Do(role, machine::Action::Spawn(program)) => {
-                let outcome = child::spawn(role, program, self.pipe.as_ref(), &self.diag);
-                Some(pair::Event::To(role, Event::Spawned(program, outcome)))
-            }
-            pair::Action::Do(_, machine::Action::Signal(pid, signal)) => {
-                if let Err(error) = signal::send(pid, signal) {
-                    self.diag.warning(&error);
-                }
-                None
-            }
+            pair::Action::Do(role, action) => self.perform_for(role, action, pair, now),
             pair::Action::FindLog => self.find_log(now),
             pair::Action::CloseLogPipe => {
                 self.pipe = None;
+                self.hold(now.monotonic);
                 None
             }
-            pair::Action::Do(_, machine::Action::Exit) | pair::Action::Exit => None,
+            pair::Action::Exit => None,
+        }
+    }
+
+    fn perform_for(
+        &mut self,
+        role: Role,
+        action: machine::Action,
+        pair: &Pair,
+        now: Moment,
+    ) -> Option<pair::Event> {
+        match action {
+            machine::Action::Publish(status) => {
+                if let Some((supervised, diag)) = self.supervised(role) {
+                    supervised.publisher.publish(status, now.monotonic, diag);
+                }
+                None
+            }
+            machine::Action::Spawn(program) => {
+                let outcome = self.spawn(role, program, pair, now);
+                Some(pair::Event::To(role, Event::Spawned(program, outcome)))
+            }
+            machine::Action::Signal(pid, signal) => {
+                self.signal(pid, Tree::Process, signal);
+                None
+            }
+            machine::Action::SignalTree(pid, tree, signal) => {
+                self.signal(pid, tree, signal);
+                None
+            }
+            machine::Action::EndTree(pid, tree) => {
+                let left = self.end_tree(pid, tree, pair);
+                Some(pair::Event::To(role, Event::Left(left)))
+            }
+            machine::Action::Exit => None,
         }
     }
 
@@ -65,27 +124,230 @@ impl Executor {
         [(Role::Service, &self.service.control)].into_iter().chain(log)
     }
 
-    /// When [`retry`](Self::retry) is due, on the monotonic clock.
+    /// When [`retry`](Self::retry) is due, or something may have ended unseen, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
-        let log = self.log.as_ref().and_then(|log| log.publisher.deadline());
-        self.service.publisher.deadline().into_iter().chain(log).min()
+        let of = |supervised: &Supervised| [supervised.publisher.deadline(), supervised.record.deadline()];
+        let files = of(&self.service).into_iter().chain(self.log.as_ref().into_iter().flat_map(of));
+        let keeper = self.keeper.as_ref().and_then(Keeper::deadline);
+        let foreign = self.foreign.iter().map(Foreign::deadline);
+        files.chain([keeper]).chain(foreign).flatten().min()
     }
 
-    /// Tries again what could not be published, if that is due.
+    /// Tries again what could not be done, if that is due.
     pub fn retry(&mut self, now: Duration) {
-        self.service.publisher.retry(now, &self.diag);
-        if let Some(log) = &mut self.log {
-            log.publisher.retry(now, &self.diag);
+        for role in [Role::Service, Role::Log] {
+            if let Some((supervised, diag)) = self.supervised(role) {
+                supervised.publisher.retry(now, diag);
+                supervised.record.retry(now, diag);
+            }
         }
+        if self.keeper.as_ref().and_then(Keeper::deadline).is_some_and(|due| due <= now) {
+            self.hold(now);
+        }
+    }
+
+    /// Writes down how things are, for the supervisor that would come after this one.
+    pub fn write_down(&mut self, pair: &Pair, now: Duration) {
+        for role in [Role::Service, Role::Log] {
+            if let Some(state) = pair.get(role) {
+                let lines = self.record(state).lines();
+                if let Some((supervised, diag)) = self.supervised(role) {
+                    supervised.record.write(&lines, now, diag);
+                }
+            }
+        }
+    }
+
+    /// Writes down that this supervisor has ended, and that nothing is left to take over.
+    pub fn sign_off(&mut self, pair: &Pair, now: Duration) {
+        for role in [Role::Service, Role::Log] {
+            if let Some(state) = pair.get(role) {
+                let lines = Record { supervisor: None, ..self.record(state) }.lines();
+                if let Some((supervised, diag)) = self.supervised(role) {
+                    supervised.record.write(&lines, now, diag);
+                }
+            }
+        }
+    }
+
+    /// The record of one process.
+    pub fn record(&mut self, state: &State) -> Record {
+        let known = &mut self.known;
+        let record = state.record(|pid| identify(known, pid));
+        self.frame().around(record)
+    }
+
+    fn frame(&self) -> Frame {
+        Frame {
+            own: self.own.clone(),
+            pipe: self.pipe.as_ref().and_then(LogPipe::inode),
+            notify_pipe: self.notify_pipe.as_ref().and_then(|pipe| setup::inode(&pipe.0)),
+            notify_socket: self.notify_socket.as_ref().map_or_else(String::new, |socket| socket.name.clone()),
+        }
+    }
+
+    /// A process has been reaped: its number means nothing any more.
+    pub fn forget(&mut self, pid: Pid) {
+        self.known.retain(|process| process.pid != pid);
+        self.foreign.retain(|foreign| foreign.pid() != pid);
+    }
+
+    /// What the files in the service directory say now. What is wrong with them is told once.
+    pub fn settings(&mut self) -> Settings {
+        let (mut settings, mut problems) = Settings::read(Path::new(""));
+        if settings.kill_mode == Some(Tree::Cgroup) && self.cgroup.is_none() {
+            match Cgroup::of_service() {
+                Ok(cgroup) => self.cgroup = Some(cgroup),
+                Err(error) => {
+                    settings.kill_mode = Some(Tree::Group);
+                    problems.push(Problem {
+                        file: "kill-mode",
+                        what: format!("{error}: using the process group"),
+                    });
+                }
+            }
+        }
+        if settings.kill_mode.is_some() && !self.adopts_orphans {
+            self.adopts_orphans = true;
+            if let Err(error) = process::adopt_orphans() {
+                self.diag.warning(&error);
+            }
+        }
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            self.diag.warning(&("./", problem.file, ": ", problem.what.as_str()));
+        }
+        self.problems = problems;
+        settings
+    }
+
+    /// Has runsvdir hold what the next supervisor would need.
+    pub fn hold(&mut self, now: Duration) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let pipe = self.pipe.as_ref();
+        let ends =
+            pipe.map(|pipe| [(Held::LogRead, pipe.read.as_fd()), (Held::LogWrite, pipe.write.as_fd())]);
+        let notify_pipe = self.notify_pipe.as_ref().map(|pipe| (Held::NotifyRead, pipe.0.as_fd()));
+        let notify_socket =
+            self.notify_socket.as_ref().map(|socket| (Held::NotifySocket, socket.socket.as_fd()));
+        let fifos = [Some(&self.service), self.log.as_ref()].into_iter().flatten();
+        let fifos = fifos.flat_map(|supervised| [&supervised.control.read, &supervised.ok]);
+        let held: Vec<(Held, BorrowedFd<'_>)> = ends
+            .into_iter()
+            .flatten()
+            .chain(notify_pipe)
+            .chain(notify_socket)
+            .chain(fifos.map(|fd| (Held::Fifo, fd.as_fd())))
+            .collect();
+        keeper.hold(&held, now);
+    }
+
+    fn supervised(&mut self, role: Role) -> Option<(&mut Supervised, &Diag)> {
+        match role {
+            Role::Service => Some((&mut self.service, &self.diag)),
+            Role::Log => self.log.as_mut().map(|log| (log, &self.diag)),
+        }
+    }
+
+    fn spawn(&mut self, role: Role, program: Program, pair: &Pair, now: Moment) -> Outcome {
+        let Some(state) = pair.get(role) else { return Outcome::Failed };
+        let settings = state.settings();
+        let is_run = role == Role::Service && program == Program::Run;
+        let writer = if is_run { self.prepare_notification(settings, now.monotonic) } else { None };
+        // All that the record needs but the process itself is known before.
+        let frame = self.frame();
+        let tree = settings.kill_mode.unwrap_or_default();
+        let around = Surroundings {
+            pipe: self.pipe.as_ref(),
+            notify_pipe: settings.notification_fd.zip(writer.as_ref().map(AsFd::as_fd)),
+            notify_socket: self.notify_socket.as_ref().map(|socket| socket.name.as_str()),
+            watchdog: settings.timeout_watchdog,
+            new_session: tree != Tree::Process,
+            cgroup: self.cgroup.as_ref().filter(|_| tree == Tree::Cgroup).map(Cgroup::procs),
+        };
+        let (known, diag) = (&mut self.known, &self.diag);
+        let supervised = match role {
+            Role::Service => Some(&mut self.service),
+            Role::Log => self.log.as_mut(),
+        };
+        let outcome = child::spawn(role, program, &around, diag, |pid| {
+            let next = match program {
+                Program::Run => state.about_to_run(pid, now),
+                Program::Finish(_) => state.about_to_finish(pid),
+                Program::Control(_) => state.about_to_control(pid),
+            };
+            let lines = frame.around(next.record(|pid| identify(known, pid))).lines();
+            if let Some(supervised) = supervised {
+                supervised.record.write(&lines, now.monotonic, diag);
+            }
+        });
+        if !matches!(outcome, Outcome::Started(_)) {
+            self.known.retain(|process| process::is_child(process.pid));
+        }
+        outcome
+    }
+
+    /// Makes ready what a `run` says on that it is ready. Returns the end that it gets.
+    fn prepare_notification(&mut self, settings: &Settings, now: Duration) -> Option<OwnedFd> {
+        let had_pipe = self.notify_pipe.take().is_some();
+        let had_socket = self.notify_socket.is_some();
+        let mut writer = None;
+        if settings.notification_fd.is_some() {
+            match fd::pipe().and_then(|ends| fd::set_nonblocking(&ends.0, true).map(|()| ends)) {
+                Ok((reader, end)) => {
+                    self.notify_pipe = Some(NotifyPipe(reader));
+                    writer = Some(end);
+                }
+                Err(error) => self.diag.warning(&error),
+            }
+        }
+        if !settings.notify_socket {
+            self.notify_socket = None;
+        } else if self.notify_socket.is_none() {
+            match NotifySocket::new(None) {
+                Ok(socket) => self.notify_socket = Some(socket),
+                Err(error) => self.diag.warning(&error),
+            }
+        }
+        if had_pipe || self.notify_pipe.is_some() || had_socket != self.notify_socket.is_some() {
+            self.hold(now);
+        }
+        writer
+    }
+
+    /// A process that has ended and is to be reaped gets none.
+    fn signal(&mut self, pid: Pid, tree: Tree, signal: Signal) {
+        let foreign = self.foreign.iter().find(|foreign| foreign.pid() == pid);
+        let sent = match (tree, foreign) {
+            (Tree::Process, Some(foreign)) => foreign.signal(signal),
+            // Its number is its own only as long as it has not been reaped.
+            (Tree::Group, Some(foreign)) if !foreign.is_there() => Ok(()),
+            _ => tree::signal(tree, pid, self.cgroup.as_ref(), signal),
+        };
+        match sent {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => self.diag.warning(&Error::new("send signal", errno)),
+        }
+    }
+
+    fn end_tree(&mut self, run: Pid, tree: Tree, pair: &Pair) -> u32 {
+        let states = [Role::Service, Role::Log].into_iter().filter_map(|role| pair.get(role));
+        let ours: Vec<Pid> = states.flat_map(State::processes).collect();
+        let left = tree::end(tree, run, self.cgroup.as_ref(), &ours);
+        if !left.killed.is_empty() {
+            self.diag.warning(&("./run left ", tree::describe(&left.killed), " behind: killed"));
+        }
+        if !left.alive.is_empty() {
+            self.diag.warning(&("./run left ", tree::describe(&left.alive), " behind"));
+        }
+        u32::try_from(left.alive.len()).unwrap_or(u32::MAX)
     }
 
     fn find_log(&mut self, now: Moment) -> Option<pair::Event> {
         if !Path::new(paths::LOG).is_dir() {
             return None;
         }
-        let want = setup::first_want(Role::Log);
-        match self.take_up_log(State::new(Role::Log, want, now), now) {
-            Ok(()) => Some(pair::Event::LogFound(want)),
+        match self.take_up_log(now) {
+            Ok(state) => Some(pair::Event::LogFound(Box::new(state))),
             Err(failure) => {
                 self.diag.warning(&failure);
                 None
@@ -93,11 +355,59 @@ impl Executor {
         }
     }
 
-    fn take_up_log(&mut self, state: State, now: Moment) -> Result<(), Failure> {
+    fn take_up_log(&mut self, now: Moment) -> Result<State, setup::Failure> {
         let pipe = LogPipe::new()?;
         let lock = setup::lock(Role::Log)?;
-        self.log = Some(Supervised::open(Role::Log, lock, state.status(), now, &self.diag)?);
+        let mut begun = start::begin(Role::Log, lock, &self.own.boot, now, &self.diag)?;
+        self.foreign.extend(begun.foreign(self.keeper.as_ref()));
+        self.log = Some(begun.supervised);
         self.pipe = Some(pipe);
-        Ok(())
+        self.hold(now.monotonic);
+        Ok(begun.state)
+    }
+}
+
+/// What a record says besides the state.
+struct Frame {
+    own: Own,
+    pipe: Option<u64>,
+    notify_pipe: Option<u64>,
+    notify_socket: String,
+}
+
+impl Frame {
+    fn around(self, record: Record) -> Record {
+        Record {
+            boot: self.own.boot,
+            supervisor: Some(self.own.process),
+            reexecs: self.own.reexecs,
+            pipe: self.pipe,
+            notify_pipe: self.notify_pipe,
+            notify_socket: self.notify_socket,
+            ..record
+        }
+    }
+}
+
+/// When a process was started, which is looked up once.
+fn identify(known: &mut Vec<ProcessId>, pid: Pid) -> ProcessId {
+    if let Some(process) = known.iter().find(|process| process.pid == pid) {
+        return *process;
+    }
+    let process = process::identify(pid);
+    known.push(process);
+    process
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_looked_up_once() {
+        let mut known = vec![ProcessId { pid: nix::unistd::getpid(), start: 1 }];
+        assert_eq!(identify(&mut known, nix::unistd::getpid()).start, 1);
+        assert!(identify(&mut known, nix::unistd::getppid()).start > 1);
+        assert_eq!(known.len(), 2);
     }
 }

@@ -1,8 +1,11 @@
 //! Starts and monitors a service and optionally its log service.
 //!
 //! What runsv decides is in [`machine`], which is pure; what it does to the system is in the other modules.
-//! [`setup`] takes hold of the service directory, [`event_loop`] turns what happens into events,
-//! [`executor`] performs the actions that follow: [`child`] starts programs, [`publish`] tells the status.
+//! [`start`] takes hold of the service directory with [`setup`], after a runsv that was killed with the help of [`adopt`],
+//! [`foreign`] and [`keeper`]. [`event_loop`] turns what happens into events, [`executor`] performs the actions that
+//! follow: [`child`] starts programs, [`tree`] ends what belongs to them, [`publish`] tells the status and [`record_file`]
+//! writes down what the next runsv would need. [`settings`] are the opt-in files, [`notify`] is how a service says that it is
+//! ready, [`reexec`] how runsv becomes a newer one.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -10,35 +13,48 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::signal::Signal;
-use svlib::Context;
 use svlib::diag::Diag;
 use svlib::sys::signal::Signals;
-use svlib::sys::{clock, memory};
+use svlib::sys::{clock, memory, reexec as exec};
 
+pub mod adopt;
+pub mod cgroup;
 pub mod child;
 pub mod cli;
 pub mod event_loop;
 pub mod executor;
+pub mod foreign;
+pub mod keeper;
 pub mod machine;
+pub mod notify;
 pub mod publish;
+pub mod record_file;
+pub mod reexec;
+pub mod settings;
 pub mod setup;
+pub mod start;
+pub mod tree;
 
-use executor::Executor;
-use machine::pair::Pair;
-use machine::{Role, State};
-use setup::{Failure, LogPipe, Supervised};
+use setup::Failure;
 
 /// The exit code of a failure at startup (runsv(8)).
 const FATAL: u8 = 111;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|argument| argument == exec::SELF_TEST) {
+        return exit_code(&Diag::new("runsv", None), reexec::self_test().map_err(Failure::from));
+    }
     let dir = match cli::service_directory(env::args_os()) {
         Ok(dir) => dir,
         Err(code) => return code,
     };
     let diag = Diag::new("runsv", Some(dir.as_os_str()));
-    match supervise(&dir, diag.clone()) {
+    exit_code(&diag, supervise(&dir, &diag))
+}
+
+fn exit_code(diag: &Diag, result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             diag.fatal(&failure);
@@ -51,26 +67,16 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// The service directory cannot be taken hold of.
-fn supervise(dir: &Path, diag: Diag) -> Result<(), Failure> {
+fn supervise(dir: &Path, diag: &Diag) -> Result<(), Failure> {
     let signals = Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM])?;
-    env::set_current_dir(dir).during("change to directory")?;
-    let lock = setup::lock(Role::Service)?;
-
     let now = clock::now();
-    let mut log = None;
-    let mut pipe = None;
-    if setup::has_log(&diag) {
-        let Some(lock) = setup::wait_for_lock(Role::Log, &signals, &diag)? else { return Ok(()) };
-        let state = State::new(Role::Log, setup::first_want(Role::Log), now);
-        pipe = Some(LogPipe::new()?);
-        log = Some((Supervised::open(Role::Log, lock, state.status(), now, &diag)?, state));
+    let begun = match reexec::restore(now, diag)? {
+        Some(restored) => Some(restored),
+        None => start::start(dir, &signals, now, diag)?,
+    };
+    if let Some((pair, mut executor)) = begun {
+        memory::trim();
+        event_loop::run(pair, &mut executor, &signals);
     }
-    let service = State::new(Role::Service, setup::first_want(Role::Service), now);
-    let supervised = Supervised::open(Role::Service, lock, service.status(), now, &diag)?;
-
-    let (held_log, log) = log.unzip();
-    let mut executor = Executor { diag, service: supervised, log: held_log, pipe };
-    memory::trim();
-    event_loop::run(Pair { service, log }, &mut executor, &signals);
     Ok(())
 }

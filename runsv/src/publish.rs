@@ -16,6 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const MODE: u32 = 0o644;
 
 /// Where one process' status is published. A failure delays only this: supervision goes on, and so do the attempts.
+#[derive(Debug)]
 pub struct Publisher {
     pid_path: PathBuf,
     stat_path: PathBuf,
@@ -26,6 +27,7 @@ pub struct Publisher {
 }
 
 /// A status that could not be published.
+#[derive(Debug)]
 struct Failed {
     status: Status,
     retry: Duration,

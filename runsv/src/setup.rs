@@ -1,6 +1,6 @@
 //! What has to be there before a process can be supervised: its supervise directory, lock and fifos, and the log pipe.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::stat::fstat;
+use nix::unistd::Pid;
 use svlib::diag::{Diag, Message};
 use svlib::moment::Moment;
 use svlib::status::{Status, Want};
@@ -20,6 +22,7 @@ use svlib::{Context, Error, error, paths};
 
 use crate::machine::Role;
 use crate::publish::Publisher;
+use crate::record_file::RecordFile;
 
 /// How long a lock that somebody else holds is left alone at first, and at most: each time twice as long. No event tells
 /// that it was released, but to a process that waits in flock(2) and can do nothing else.
@@ -87,7 +90,9 @@ pub fn has_log(diag: &Diag) -> bool {
     }
 }
 
-/// The pipe from a service to its log service. It is the supervisor's, so that it survives both.
+/// The pipe from a service to its log service. It is the supervisor's, so that it survives both; and if the supervisor is
+/// killed, runsvdir keeps it for the next one.
+#[derive(Debug)]
 pub struct LogPipe {
     /// Standard input of the log service.
     pub read: OwnedFd,
@@ -104,6 +109,33 @@ impl LogPipe {
         let (read, write) = fd::pipe()?;
         Ok(Self { read, write })
     }
+
+    /// The pipe with this inode that one of `processes` has open; None if none has, or it may not be seen.
+    pub fn of_processes(inode: u64, processes: &[Pid]) -> Option<Self> {
+        let name = format!("pipe:[{inode}]");
+        let found = processes.iter().find_map(|pid| {
+            let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+            let mut paths = entries.flatten().map(|entry| entry.path());
+            paths.find(|path| fs::read_link(path).is_ok_and(|target| target.as_os_str() == name.as_str()))
+        })?;
+        // Opened anew, so that neither end is the other's. Neither open waits, as whoever opens first is both for a moment.
+        let both = OpenOptions::new().read(true).write(true).open(&found).ok()?;
+        let read = OpenOptions::new().read(true).open(&found).ok()?;
+        let write = OpenOptions::new().write(true).open(&found).ok()?;
+        drop(both);
+        let pipe = Self { read: read.into(), write: write.into() };
+        (pipe.inode() == Some(inode)).then_some(pipe)
+    }
+
+    /// What tells it from other pipes.
+    pub fn inode(&self) -> Option<u64> {
+        inode(&self.read)
+    }
+}
+
+/// The inode of an open file.
+pub fn inode(fd: impl AsFd) -> Option<u64> {
+    fstat(fd).ok().map(|found| found.st_ino)
 }
 
 /// Makes the supervise directory and locks it.
@@ -145,42 +177,55 @@ pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Optio
 }
 
 /// The fifo that commands are read from.
+#[derive(Debug)]
 pub struct Control {
     /// Does not block.
     pub read: OwnedFd,
     /// Never written to: with it the fifo always has a writer, and never end-of-file.
-    _write: OwnedFd,
+    pub write: OwnedFd,
 }
 
 impl Control {
     fn open(role: Role) -> Result<Self, Failure> {
         let path = path(role, paths::CONTROL);
         make_fifo(&path)?;
-        Ok(Self { read: fifo::open_read(&path)?, _write: fifo::open_write(&path)? })
+        Ok(Self { read: fifo::open_read(&path)?, write: fifo::open_write(&path)? })
     }
 }
 
 /// Everything held for one process, as long as it is supervised.
+#[derive(Debug)]
 pub struct Supervised {
     /// Where its commands come from.
     pub control: Control,
     /// Where its status goes.
     pub publisher: Publisher,
-    _ok: OwnedFd,
-    _lock: Lock,
+    /// What the next supervisor would need.
+    pub record: RecordFile,
+    /// Open as long as somebody supervises.
+    pub ok: OwnedFd,
+    /// Held as long as somebody supervises.
+    pub lock: Lock,
 }
 
 impl Supervised {
-    /// Opens what a process needs besides its lock, and publishes its first `status`.
+    /// Opens what a process needs besides its lock and its record, and publishes its first `status`.
     ///
     /// # Errors
     /// A fifo cannot be made or opened.
-    pub fn open(role: Role, lock: Lock, status: Status, now: Moment, diag: &Diag) -> Result<Self, Failure> {
+    pub fn open(
+        role: Role,
+        lock: Lock,
+        record: RecordFile,
+        status: Status,
+        now: Moment,
+        diag: &Diag,
+    ) -> Result<Self, Failure> {
         let control = Control::open(role)?;
         let mut publisher = Publisher::new(role);
         publisher.publish(status, now.monotonic, diag);
         // Who finds `ok` open asks for the status next.
-        Ok(Self { control, publisher, _ok: open_ok(role)?, _lock: lock })
+        Ok(Self { control, publisher, record, ok: open_ok(role)?, lock })
     }
 }
 

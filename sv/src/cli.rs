@@ -10,9 +10,6 @@ use svlib::cli::{self, Usage};
 
 use crate::verb::{Verb, parse_seconds, patience};
 
-/// How long to wait unless told otherwise, in seconds.
-const DEFAULT_SECONDS: u64 = 7;
-
 /// What one call of the program asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -22,8 +19,10 @@ pub struct Request {
     pub services: Vec<OsString>,
     /// Whether to wait for commands to take effect, even where the verb does not.
     pub waits: bool,
-    /// How long to wait at most.
-    pub patience: Duration,
+    /// How long to wait at most, if that was said.
+    pub patience: Option<Duration>,
+    /// Whether the status is to be a JSON object.
+    pub json: bool,
     /// Whether this is an LSB init script, named after its only service.
     pub lsb: bool,
 }
@@ -31,7 +30,7 @@ pub struct Request {
 /// The options and operands; `--help`, the man page and the completions are made from it.
 pub fn command() -> Command {
     cli::command("sv", "Controls and reports services monitored by runsv")
-        .override_usage("sv [-v] [-w SEC] COMMAND SERVICE...\n       /etc/init.d/SERVICE [-w SEC] COMMAND")
+        .override_usage("sv [-v] [-w SEC] COMMAND SERVICE...\n       sv --json status SERVICE...\n       /etc/init.d/SERVICE [-w SEC] COMMAND")
         .arg(
             Arg::new("verbose")
                 .short('v')
@@ -44,6 +43,12 @@ pub fn command() -> Command {
                 .value_name("sec")
                 .value_parser(value_parser!(OsString))
                 .help("Wait for this many seconds at most, not 7; implies -v"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print the status as a JSON object a line"),
         )
         .arg(
             Arg::new("usage")
@@ -93,16 +98,20 @@ pub fn request(
     let word: OsString = matches.remove_one("command").ok_or_else(|| usage.show())?;
     let operands = matches.remove_many("services").into_iter().flatten();
     let services: Vec<OsString> = if lsb { vec![name.into()] } else { operands.collect() };
+    let json = matches.get_flag("json");
     let verb =
         Verb::parse(word.as_bytes(), lsb).filter(|_| !services.is_empty()).ok_or_else(|| usage.show())?;
+    if json && verb != Verb::Status {
+        return Err(usage.refuse(&"--json is for the command status"));
+    }
     let option: Option<OsString> = matches.remove_one("wait");
-    let seconds =
-        option.as_deref().or(sv_wait).map_or(DEFAULT_SECONDS, |text| parse_seconds(text.as_bytes()));
+    let seconds = option.as_deref().or(sv_wait).map(|text| parse_seconds(text.as_bytes()));
     Ok(Request {
         verb,
         services,
         waits: matches.get_flag("verbose") || option.is_some(),
-        patience: patience(seconds),
+        patience: seconds.map(patience),
+        json,
         lsb,
     })
 }
@@ -132,7 +141,7 @@ mod tests {
         let request = read("/usr/bin/sv -v u a -w b", None).unwrap();
         assert_eq!(request.services, ["a", "-w", "b"]);
         assert!(request.waits && !request.lsb);
-        assert_eq!(request.patience, patience(7));
+        assert_eq!(request.patience, None);
         let request = read("sv status a", None).unwrap();
         assert!(!request.waits);
         assert_eq!(request.verb, Verb::Status);
@@ -143,7 +152,7 @@ mod tests {
         let request = read("/etc/init.d/web -w3 start ignored", None).unwrap();
         assert_eq!(request.services, ["web"]);
         assert!(request.lsb && request.waits);
-        assert_eq!(request.patience, patience(3));
+        assert_eq!(request.patience, Some(patience(3)));
     }
 
     #[test]
@@ -156,8 +165,21 @@ mod tests {
             ("sv u a", Some(""), 0, false),
         ] {
             let request = read(line, sv_wait).unwrap();
-            assert_eq!((request.patience, request.waits), (patience(seconds), waits), "{line}");
+            assert_eq!((request.patience, request.waits), (Some(patience(seconds)), waits), "{line}");
         }
+    }
+
+    #[test]
+    fn only_a_status_is_json() {
+        for (line, json) in [
+            ("sv --json status a b", true),
+            ("sv --json s a", true),
+            ("sv status a --json", false),
+            ("sv status a", false),
+        ] {
+            assert_eq!(read(line, None).unwrap().json, json, "{line}");
+        }
+        assert!(read("/etc/init.d/web --json status", None).unwrap().json);
     }
 
     #[test]
@@ -167,6 +189,12 @@ mod tests {
             ("sv u", 100),
             ("sv r a", 100),
             ("sv -x u a", 100),
+            ("sv --json", 100),
+            ("sv --json status", 100),
+            ("sv --json check a", 100),
+            ("sv --json u a", 100),
+            ("sv --jso status a", 100),
+            ("web --json start", 2),
             ("sv -w", 100),
             ("sv -V u a", 100),
             ("web", 2),

@@ -7,17 +7,27 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
-use svlib::command::Command;
-use svlib::error::errno;
+use svlib::command::{Command, REEXEC};
+use svlib::error::{errno, reason};
 use svlib::paths;
-use svlib::status::{RECORD_LENGTH, Status};
-use svlib::sys::{fd, fifo};
+use svlib::record::{ProcessId, RECORD_LENGTH};
+use svlib::status::{self, Status};
+use svlib::sys::{fd, fifo, process};
 
 use crate::report::Trouble;
+use crate::seen::{Recorded, Seen};
+use crate::timeout;
+
+/// How often, and how long apart, status and record are read until they are of the same moment. runsv is between the two
+/// for microseconds, unless the machine is busy.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A service directory, and the name it was called by.
 #[derive(Debug)]
@@ -90,17 +100,49 @@ impl Service {
     /// Why it is not known; this does not look whether runsv is there.
     pub fn status(&self) -> Result<Status, Trouble> {
         let unable = |what| move |error: io::Error| Trouble::Unable(what, errno(&error));
-        // Not to hang should it be a fifo.
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(self.path(paths::STATUS))
-            .map_err(unable("unable to open supervise/status"))?;
-        let mut record = Vec::with_capacity(RECORD_LENGTH);
-        file.take(RECORD_LENGTH as u64)
-            .read_to_end(&mut record)
-            .map_err(unable("unable to read supervise/status"))?;
+        let file = self.open_file(paths::STATUS).map_err(unable("unable to open supervise/status"))?;
+        let record =
+            read_start(file, status::RECORD_LENGTH).map_err(unable("unable to read supervise/status"))?;
         Status::decode(&record).map_err(|_| Trouble::BadStatus)
+    }
+
+    /// The status that runsv has published, and what it has recorded beside it.
+    ///
+    /// # Errors
+    /// Why the status is not known. A record that cannot be read, perhaps for want of permission, is none.
+    pub fn see(&self) -> Result<Seen, Trouble> {
+        let status = self.status()?;
+        let record = self.open_file(paths::RECORD).and_then(|file| read_start(file, RECORD_LENGTH));
+        let recorded =
+            record.map_or(Recorded::Nothing, |record| Recorded::beside(&status, &record, is_that_process));
+        Ok(Seen { status, recorded })
+    }
+
+    /// As [`see`](Self::see), and again if status and record are just being rewritten.
+    ///
+    /// # Errors
+    /// Why the status is not known.
+    pub fn see_settled(&self) -> Result<Seen, Trouble> {
+        for _ in 1..TRIES {
+            let seen = self.see()?;
+            if seen.recorded != Recorded::Unsettled {
+                return Ok(seen);
+            }
+            thread::sleep(PAUSE);
+        }
+        self.see()
+    }
+
+    /// The time in the service's [`timeout::FILE`], if there is one.
+    ///
+    /// # Errors
+    /// Why there is none though there is a file: a reason for people.
+    pub fn timeout_ready(&self) -> Result<Option<Duration>, String> {
+        match self.open_file(timeout::FILE).and_then(|file| read_start(file, timeout::LENGTH)) {
+            Ok(text) => timeout::parse(&text).map(Some).ok_or_else(|| "not a number of milliseconds".into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(reason(errno(&error))),
+        }
     }
 
     /// Sends commands, in one write.
@@ -108,10 +150,16 @@ impl Service {
     /// # Errors
     /// [`Trouble::NotRunning`], or why they could not be sent.
     pub fn send(&self, commands: &[Command]) -> Result<(), Trouble> {
-        let control = self.open_fifo(paths::CONTROL, "unable to open supervise/control")?;
         let bytes: Vec<u8> = commands.iter().map(|command| command.byte()).collect();
-        fd::write_all(&control, &bytes)
-            .map_err(|error| Trouble::Unable("unable to write to supervise/control", errno(&error)))
+        self.send_bytes(&bytes)
+    }
+
+    /// Tells runsv to become the program file that has its name now.
+    ///
+    /// # Errors
+    /// [`Trouble::NotRunning`], or why it could not be told.
+    pub fn send_reexec(&self) -> Result<(), Trouble> {
+        self.send_bytes(&[REEXEC])
     }
 
     /// Whether runsv starts the service by itself: there is no file `down`.
@@ -126,6 +174,17 @@ impl Service {
         }
     }
 
+    fn send_bytes(&self, bytes: &[u8]) -> Result<(), Trouble> {
+        let control = self.open_fifo(paths::CONTROL, "unable to open supervise/control")?;
+        fd::write_all(&control, bytes)
+            .map_err(|error| Trouble::Unable("unable to write to supervise/control", errno(&error)))
+    }
+
+    /// Opens a file of the service for reading; not to hang should it be a fifo.
+    fn open_file(&self, file: &str) -> io::Result<fs::File> {
+        fs::OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.path(file))
+    }
+
     /// Opens a fifo that runsv reads, for writing.
     fn open_fifo(&self, file: &str, what: &'static str) -> Result<OwnedFd, Trouble> {
         fifo::open_write(&self.path(file)).map_err(|error| match error.errno {
@@ -133,6 +192,18 @@ impl Service {
             errno => Trouble::Unable(what, errno),
         })
     }
+}
+
+/// The first `length` bytes of a file.
+fn read_start(file: fs::File, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    file.take(length as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether that process is still there, and its number not another's.
+fn is_that_process(process: ProcessId) -> bool {
+    process::start_time(process.pid) == Some(process.start)
 }
 
 /// Whether a process uses the processor, waits for it or for a disk, or has ended without runsv knowing yet (proc(5),
@@ -166,6 +237,20 @@ mod tests {
             assert_eq!(tells_unsettled(stat), unsettled, "{}", stat.escape_ascii());
         }
         assert!(!is_unsettled(Pid::from_raw(i32::MAX)));
+    }
+
+    #[test]
+    fn a_time_to_become_ready_is_found_or_a_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = Service::named(directory.path().as_os_str(), Path::new("/"));
+        assert_eq!(service.timeout_ready(), Ok(None));
+        fs::write(service.path(timeout::FILE), "250\n").unwrap();
+        assert_eq!(service.timeout_ready(), Ok(Some(Duration::from_millis(250))));
+        fs::write(service.path(timeout::FILE), "soon\n").unwrap();
+        assert_eq!(service.timeout_ready(), Err("not a number of milliseconds".into()));
+        fs::remove_file(service.path(timeout::FILE)).unwrap();
+        fs::create_dir(service.path(timeout::FILE)).unwrap();
+        assert_eq!(service.timeout_ready(), Err("Is a directory".into()));
     }
 
     #[test]

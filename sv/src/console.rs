@@ -2,14 +2,15 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use svlib::diag::{Diag, Message};
 use svlib::paths;
-use svlib::status::Status;
 use svlib::sys::fd;
 use svlib::tai64n::Tai64n;
 
 use crate::client::Service;
 use crate::report::{Trouble, status_text};
+use crate::seen::Seen;
 
 /// Prints lines, each with one write, and counts failures for the exit code.
 #[derive(Debug)]
@@ -47,14 +48,16 @@ impl Console {
 
     /// The text of a service's status; `None` if it cannot be told whether the service is normally up, which is reported on
     /// standard error.
-    pub fn describe(&self, service: &Service, label: &[u8], status: &Status, now: Tai64n) -> Option<Vec<u8>> {
-        match service.is_normally_up() {
-            Ok(normally_up) => Some(status_text(label, status, now, normally_up)),
-            Err(errno) => {
-                self.warning(&("unable to stat ", service.path(paths::DOWN), ": ", errno.desc()));
-                None
-            }
-        }
+    pub fn describe(&self, service: &Service, label: &[u8], seen: &Seen, now: Tai64n) -> Option<Vec<u8>> {
+        let normally_up = self.normally_up(service)?;
+        Some(status_text(label, &seen.status, &seen.remarks(), now, normally_up))
+    }
+
+    /// Whether a service is normally up; `None` if it cannot be told, which is reported on standard error.
+    pub fn normally_up(&self, service: &Service) -> Option<bool> {
+        let report =
+            |errno: Errno| self.warning(&("unable to stat ", service.path(paths::DOWN), ": ", errno.desc()));
+        service.is_normally_up().map_err(report).ok()
     }
 
     /// Prints on standard error what does not count.

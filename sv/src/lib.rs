@@ -1,25 +1,25 @@
 //! Controls and reports services monitored by runsv: `sv`(8).
 //!
-//! The pure modules decide: [`verb`] what a word asks for, [`check`] whether it has happened, [`steadiness`] whether it will
-//! last, [`report`] and [`errno_text`] how it is told. [`client`] talks to a supervise directory, [`check_script`] runs a
-//! service's `check`, [`console`] prints and counts, and [`wait`] waits for all services at once.
+//! The pure modules decide: [`verb`] what a word asks for, [`seen`] what a record tells beside a status, [`check`] whether it
+//! has happened, [`steadiness`] whether it will last, [`timeout`] how long readiness may take, [`report`], [`errno_text`],
+//! [`json`] and [`status_json`] how it is told. [`client`] talks to a supervise directory, [`check_script`] runs a service's
+//! `check`, [`console`] prints and counts, [`show`] is the command `status`, and [`wait`] waits for all services at once.
 #![forbid(unsafe_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nix::errno::Errno;
 use svlib::command::Command;
 use svlib::status::Status;
 use svlib::sys::clock;
-use svlib::tai64n::Tai64n;
 
 use crate::check::{Goal, is_asked_already};
 use crate::cli::Request;
 use crate::client::Service;
 use crate::console::Console;
 use crate::report::Trouble;
+use crate::seen::Incarnation;
 use crate::verb::{Control, Verb};
 use crate::wait::Waiting;
 
@@ -29,8 +29,13 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod errno_text;
+pub mod json;
 pub mod report;
+pub mod seen;
+pub mod show;
+pub mod status_json;
 pub mod steadiness;
+pub mod timeout;
 pub mod verb;
 pub mod wait;
 
@@ -56,17 +61,28 @@ fn run(request: &Request) -> u8 {
     let mut waiting = Vec::new();
     for name in &request.services {
         let service = Service::named(name, &directory);
+        if request.json {
+            let code = show::json(&service, now, &mut console);
+            if request.lsb {
+                return code;
+            }
+            continue;
+        }
         if let Err(errno) = service.enter() {
             console.trouble(&service, Trouble::NoService(errno));
             continue;
         }
         match request.verb {
             Verb::Status => {
-                let code = status(&service, now, &mut console);
+                let code = show::words(&service, now, &mut console);
                 if request.lsb {
                     return code;
                 }
             }
+            Verb::Reexec => match reexec(&service) {
+                Ok(before) => waiting.push(Waiting::new(service, Goal::Reexec(before))),
+                Err(trouble) => console.trouble(&service, trouble),
+            },
             Verb::Check => waiting.push(Waiting::new(service, Goal::Requested)),
             Verb::Control(Control { commands, .. }) => match control(&service, commands) {
                 Ok(before) => waiting.push(Waiting::new(service, Goal::Effect { commands, before })),
@@ -76,7 +92,7 @@ fn run(request: &Request) -> u8 {
     }
     let (waits, kills) = match request.verb {
         Verb::Control(control) => (control.waits || request.waits, control.kills),
-        Verb::Check => (true, false),
+        Verb::Check | Verb::Reexec => (true, false),
         Verb::Status => (false, false),
     };
     if waits {
@@ -107,44 +123,10 @@ fn control(service: &Service, commands: &[Command]) -> Result<Status, Trouble> {
     Ok(before)
 }
 
-/// Prints the status of a service, and of its log service if it has one. Returns the exit code that an init script ends
-/// with.
-fn status(service: &Service, now: Tai64n, console: &mut Console) -> u8 {
-    const RUNNING: u8 = 0;
-    const DOWN: u8 = 3;
-    const UNKNOWN: u8 = 4;
-
-    let status = match service.runsv().and_then(|_runsv| service.status()) {
-        Ok(status) => status,
-        Err(trouble) => {
-            console.trouble(service, trouble);
-            return if trouble == Trouble::NotRunning { console.exit_code() } else { UNKNOWN };
-        }
-    };
-    let text = console.describe(service, service.name(), &status, now);
-    let code = match &text {
-        None => UNKNOWN,
-        Some(_) if status.pid.is_some() => RUNNING,
-        Some(_) => DOWN,
-    };
-    let mut line = text.unwrap_or_default();
-    line.extend(log_status(&service.log(), now, console));
-    console.print(&line);
-    code
-}
-
-/// What a status line ends with: the status of the log service, or why it is not known, or nothing; and a newline.
-fn log_status(log: &Service, now: Tai64n, console: &mut Console) -> Vec<u8> {
-    let status = match log.enter() {
-        Err(Errno::ENOENT) => return b"\n".to_vec(),
-        Err(errno) => Err(Trouble::NoLog(errno)),
-        Ok(()) => log.runsv().and_then(|_runsv| log.status()),
-    };
-    let text = match status {
-        Ok(status) => {
-            [console.describe(log, b"log", &status, now).unwrap_or_default(), b"\n".to_vec()].concat()
-        }
-        Err(trouble) => console.trouble_line(log, trouble),
-    };
-    [b"; ".as_slice(), &text].concat()
+/// Tells runsv to become another program. Returns what it was before.
+fn reexec(service: &Service) -> Result<Incarnation, Trouble> {
+    let _runsv = service.runsv()?;
+    let before = service.see_settled()?.incarnation().ok_or(Trouble::NoReexec)?;
+    service.send_reexec()?;
+    Ok(before)
 }

@@ -1,7 +1,10 @@
-//! The text of `sv`. Programs parse it: every byte is runit's.
+//! The text of `sv`. Programs parse it: every byte is runit's, and what is ours follows it, where a service has something of
+//! ours to tell.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use svlib::exit_status::ExitStatus;
+use svlib::record::Readiness;
 use svlib::status::{State, Status, Want};
 use svlib::tai64n::Tai64n;
 
@@ -29,8 +32,25 @@ pub enum Trouble {
     NotRunning,
     /// `supervise/status` is not a status record.
     BadStatus,
+    /// There is no record to tell whether runsv becomes another program, so that it most likely cannot.
+    NoReexec,
     /// An operation failed: what could not be done, and the system's reason.
     Unable(&'static str, Errno),
+}
+
+/// What a service has to tell that runit's have not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// It was given up.
+    pub failed: bool,
+    /// How `run` last ended.
+    pub last_exit: Option<ExitStatus>,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// What it says of itself.
+    pub text: String,
+    /// How many of its processes were left when it was last stopped.
+    pub left: u32,
 }
 
 /// The line for a service whose waiting has ended. `status` is its status text, empty if unknown.
@@ -46,7 +66,13 @@ pub fn outcome_line(outcome: Outcome, status: &[u8]) -> Vec<u8> {
 /// The status of a service in words, as `run: NAME: (pid 42) 3s, normally down`.
 ///
 /// `now` is the current time, `normally_up` whether runsv starts the service by itself: there is no file `down`.
-pub fn status_text(name: &[u8], status: &Status, now: Tai64n, normally_up: bool) -> Vec<u8> {
+pub fn status_text(
+    name: &[u8],
+    status: &Status,
+    remarks: &Remarks,
+    now: Tai64n,
+    normally_up: bool,
+) -> Vec<u8> {
     let word = match status.state {
         State::Down => "down: ",
         State::Run => "run: ",
@@ -71,27 +97,64 @@ pub fn status_text(name: &[u8], status: &Status, now: Tai64n, normally_up: bool)
             text.extend(remark.bytes());
         }
     }
+    text.extend(remarks.text(status).bytes());
     text
+}
+
+impl Remarks {
+    /// What follows runit's words: `, failed (exit code 1)`, `, ready`, `, "what it says"`, `, 2 left`.
+    fn text(&self, status: &Status) -> String {
+        let mut text = String::new();
+        let is_down = status.pid.is_none() && status.state == State::Down;
+        let runs = status.pid.is_some() && status.state == State::Run;
+        if is_down && self.failed {
+            text += ", failed";
+            match self.last_exit.map(|exit| (exit.code(), exit.signal())) {
+                Some((Some(code), _)) => text += &format!(" (exit code {code})"),
+                Some((None, Some(signal))) => text += &format!(" (signal {signal})"),
+                Some((None, None)) | None => {}
+            }
+        }
+        if runs {
+            text += match self.readiness {
+                Readiness::Undeclared => "",
+                Readiness::Awaited => ", not ready",
+                Readiness::Ready => ", ready",
+            };
+            if !self.text.is_empty() {
+                let escaped = self.text.replace('\\', r"\\").replace('"', r#"\""#);
+                text += &format!(", \"{escaped}\"");
+            }
+        }
+        if is_down && self.left > 0 {
+            text += &format!(", {} left", self.left);
+        }
+        text
+    }
 }
 
 impl Trouble {
     /// The line that tells of the trouble with the service `name`. `gone_is_ok` when runsv was told to exit.
     pub fn line(self, name: &[u8], gone_is_ok: bool) -> Vec<u8> {
-        let (word, what, errno) = match self {
-            Self::NoService(errno) => ("fail", "unable to change to service directory", Some(errno)),
-            Self::NoLog(errno) => ("warning", "unable to change directory", Some(errno)),
-            Self::NotRunning if gone_is_ok => ("ok", "runsv not running", None),
-            Self::NotRunning => ("fail", "runsv not running", None),
-            Self::BadStatus => ("warning", "unable to read supervise/status: bad format", None),
-            Self::Unable(what, errno) => ("warning", what, Some(errno)),
+        let word = match self {
+            Self::NotRunning if gone_is_ok => "ok",
+            Self::NoService(_) | Self::NotRunning => "fail",
+            Self::NoLog(_) | Self::BadStatus | Self::NoReexec | Self::Unable(..) => "warning",
         };
-        let mut line = [word.as_bytes(), b": ", name, b": ", what.as_bytes()].concat();
-        if let Some(errno) = errno {
-            line.extend(b": ");
-            line.extend(errno_text(errno).bytes());
-        }
-        line.push(b'\n');
-        line
+        [word.as_bytes(), b": ", name, b": ", self.reason().as_bytes(), b"\n"].concat()
+    }
+
+    /// What is wrong, without whom it concerns.
+    pub fn reason(self) -> String {
+        let (what, errno) = match self {
+            Self::NoService(errno) => ("unable to change to service directory", Some(errno)),
+            Self::NoLog(errno) => ("unable to change directory", Some(errno)),
+            Self::NotRunning => ("runsv not running", None),
+            Self::BadStatus => ("unable to read supervise/status: bad format", None),
+            Self::NoReexec => ("runsv does not know reexec", None),
+            Self::Unable(what, errno) => (what, Some(errno)),
+        };
+        errno.map_or_else(|| what.into(), |errno| format!("{what}: {}", errno_text(errno)))
     }
 
     /// Whether the trouble counts in the exit code.
@@ -117,7 +180,12 @@ mod tests {
     }
 
     fn text(status: Status, normally_up: bool) -> String {
-        String::from_utf8(status_text(b"web", &status, Tai64n::from_unix(1003, 0), normally_up)).unwrap()
+        remarked(status, &Remarks::default(), normally_up)
+    }
+
+    fn remarked(status: Status, remarks: &Remarks, normally_up: bool) -> String {
+        String::from_utf8(status_text(b"web", &status, remarks, Tai64n::from_unix(1003, 0), normally_up))
+            .unwrap()
     }
 
     #[test]
@@ -155,10 +223,52 @@ mod tests {
     }
 
     #[test]
+    fn remarks_follow_runits() {
+        let run = running();
+        let down = Status { pid: None, state: State::Down, want: Want::Down, ..run };
+        let finish = Status { state: State::Finish, ..run };
+        let none = Remarks::default();
+        let failed = Remarks { failed: true, ..none.clone() };
+        let all = Remarks {
+            last_exit: Some(ExitStatus::exited(1)),
+            readiness: Readiness::Ready,
+            text: r#"a "b" \ c"#.into(),
+            left: 2,
+            ..failed.clone()
+        };
+        for (status, remarks, expected) in [
+            (run, &none, "run: web: (pid 42) 3s"),
+            (run, &failed, "run: web: (pid 42) 3s"),
+            (down, &failed, "down: web: 3s, normally up, failed"),
+            (
+                down,
+                &Remarks { last_exit: Some(ExitStatus::UNKNOWN), ..failed.clone() },
+                "down: web: 3s, normally up, failed",
+            ),
+            (
+                down,
+                &Remarks { last_exit: Some(ExitStatus::killed(11)), ..failed.clone() },
+                "down: web: 3s, normally up, failed (signal 11)",
+            ),
+            (down, &all, "down: web: 3s, normally up, failed (exit code 1), 2 left"),
+            (run, &all, r#"run: web: (pid 42) 3s, ready, "a \"b\" \\ c""#),
+            (
+                Status { paused: true, ..run },
+                &Remarks { readiness: Readiness::Awaited, ..none.clone() },
+                "run: web: (pid 42) 3s, paused, not ready",
+            ),
+            (finish, &all, "finish: web: (pid 42) 3s"),
+            (down, &Remarks { left: 1, ..none.clone() }, "down: web: 3s, normally up, 1 left"),
+        ] {
+            assert_eq!(remarked(status, remarks, true), expected);
+        }
+    }
+
+    #[test]
     fn names_are_printed_as_they_are() {
         let name = b"\xff a\nb";
         assert_eq!(
-            status_text(name, &running(), Tai64n::from_unix(1000, 0), true),
+            status_text(name, &running(), &Remarks::default(), Tai64n::from_unix(1000, 0), true),
             b"run: \xff a\nb: (pid 42) 0s"
         );
         assert_eq!(Trouble::NotRunning.line(name, false), b"fail: \xff a\nb: runsv not running\n");
@@ -186,6 +296,7 @@ mod tests {
             ),
             (Trouble::NotRunning, false, "fail: web: runsv not running\n"),
             (Trouble::NotRunning, true, "ok: web: runsv not running\n"),
+            (Trouble::NoReexec, false, "warning: web: runsv does not know reexec\n"),
             (Trouble::BadStatus, true, "warning: web: unable to read supervise/status: bad format\n"),
             (
                 Trouble::Unable("unable to open supervise/ok", Errno::EACCES),
@@ -202,7 +313,8 @@ mod tests {
         #[test]
         fn any_record_has_one_line_of_text(record in any::<[u8; 20]>(), seconds: i64, normally_up: bool) {
             if let Ok(status) = Status::decode(&record) {
-                let text = status_text(b"web", &status, Tai64n::from_unix(seconds, 0), normally_up);
+                let text =
+                    status_text(b"web", &status, &Remarks::default(), Tai64n::from_unix(seconds, 0), normally_up);
                 prop_assert!(!text.contains(&b'\n'));
                 let words = String::from_utf8(text).unwrap();
                 let seconds = words.split([' ', ',']).find_map(|word| word.strip_suffix('s'));

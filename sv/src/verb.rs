@@ -11,6 +11,8 @@ pub enum Verb {
     Status,
     /// Wait until each service is in the state that was requested of it.
     Check,
+    /// Have runsv become the program file that has its name now, while the service runs on, and wait for that.
+    Reexec,
     /// Send commands to each service.
     Control(Control),
 }
@@ -29,7 +31,7 @@ pub struct Control {
 impl Verb {
     /// The verb that `word` stands for, `None` if it is no command.
     ///
-    /// The words of LSB init scripts count only as a whole; of any other word only the first letter does. The exception is an
+    /// The words of LSB init scripts, and `reexec`, count only as a whole; of any other word only the first letter does. The exception is an
     /// LSB init script's `status`, which must be written out.
     pub fn parse(word: &[u8], lsb: bool) -> Option<Self> {
         Some(match word {
@@ -41,6 +43,7 @@ impl Verb {
             b"shutdown" => waiting(&[Command::Exit]),
             b"check" => Self::Check,
             b"status" => Self::Status,
+            b"reexec" => Self::Reexec,
             b"force-stop" => forced(&[Command::Down]),
             b"force-reload" => forced(&[Command::Terminate, Command::Continue]),
             b"force-restart" => forced(&[Command::Terminate, Command::Continue, Command::Up]),
@@ -123,6 +126,7 @@ mod tests {
             None => "usage".into(),
             Some(Verb::Status) => "status".into(),
             Some(Verb::Check) => "check".into(),
+            Some(Verb::Reexec) => "reexec".into(),
             Some(Verb::Control(Control { commands, waits, kills })) => {
                 let mut text: String = commands.iter().map(|command| char::from(command.byte())).collect();
                 text += if waits { " w" } else { "" };
@@ -177,6 +181,9 @@ mod tests {
             ("", "usage"),
             ("r", "usage"),
             ("restar", "usage"),
+            ("reexec", "reexec"),
+            ("reexe", "usage"),
+            ("reexecs", "usage"),
             ("f", "usage"),
             ("force", "usage"),
             ("force-stopp", "usage"),

@@ -1,13 +1,15 @@
 //! Waits for all services at once, until each has reached its goal or time is up.
 //!
-//! A change is seen when it happens: runsv renames a new status into its supervise directory, which inotify reports; a
-//! runsv that exits leaves its `ok` fifo without a reader, which poll(2) reports on a descriptor open for writing; a
-//! `check` that ends is a child. Behind that, every service is looked at every 420 ms, as runit does, for file systems
+//! A change is seen when it happens: runsv renames a new status into its supervise directory and rewrites its record there,
+//! which inotify reports; a runsv that exits leaves its `ok` fifo without a reader, which poll(2) reports on a descriptor
+//! open for writing; a `check` that ends is a child. Behind that, every service is looked at every 420 ms, as runit does, for file systems
 //! that report nothing. To give up an inotify instance takes the kernel up to 20 ms, more than a quick service needs to
 //! restart, so statuses are watched only when the first quick looks have not been enough.
 //!
 //! One service's `check` holds up no other service. One that runs when time is up is waited for and its answer counts, as
 //! in runit; a service that runs but is not believed to last, or whose `check` is pausing, is asked a last time then.
+//!
+//! A service that says itself when it is ready is not asked by `check`, and has a time of its own to say so.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use svlib::command::Command;
 use svlib::moment::Moment;
 use svlib::paths;
-use svlib::status::Status;
+use svlib::status::{Status, Want};
 use svlib::sys::inotify::{Mask, Watcher};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
@@ -26,13 +28,20 @@ use crate::check_script::CheckScript;
 use crate::client::{Service, is_unsettled};
 use crate::console::Console;
 use crate::report::{Outcome, Trouble, outcome_line};
+use crate::seen::{Recorded, Seen};
 use crate::steadiness::{Steadiness, Trial};
+use crate::timeout;
+use crate::verb;
 
+/// How long is waited unless told otherwise, in seconds.
+const USUAL_SECONDS: u64 = 7;
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_millis(420);
 /// How long statuses are looked at rather than watched, and the time between two of these looks.
 const QUICK: Duration = Duration::from_millis(60);
 const QUICK_LOOK: Duration = Duration::from_millis(2);
+/// How long status and record may contradict each other before the record is taken for useless.
+const DOUBT: Duration = LOOK;
 /// The time between two looks at what a new process does.
 const UNSETTLED_LOOK: Duration = Duration::from_millis(10);
 
@@ -46,16 +55,37 @@ pub struct Waiting {
     check: CheckScript,
     /// Tells when runsv exits.
     runsv: Option<OwnedFd>,
-    /// The status when time was up.
-    late: Option<Status>,
+    /// Whether it has been seen wanted up.
+    was_wanted_up: bool,
+    /// Since when its status and its record have contradicted each other.
+    in_doubt_since: Option<Duration>,
+    /// When it must have said that it is ready; known once it runs.
+    ready_by: Option<Duration>,
+    /// What was seen when its waiting ended in vain, and how.
+    late: Option<(Seen, Outcome)>,
 }
 
-/// Waits until every service has reached its goal, for at most `patience`; reports each when its waiting ends. A service that
-/// is late is sent KILL if `kills`.
-pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console: &mut Console) {
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Until then.
+    deadline: Duration,
+    /// Whether that was said, so that it holds for every service.
+    is_said: bool,
+    /// How it ends for a service that is late.
+    late: Outcome,
+}
+
+/// Waits until every service has reached its goal, for at most `patience`, where that was said; reports each when its waiting
+/// ends. A service that is late is sent KILL if `kills`.
+pub fn wait(mut services: Vec<Waiting>, patience: Option<Duration>, kills: bool, console: &mut Console) {
     let mut wakeups = Wakeups::new();
     let start = clock::now().monotonic;
-    let deadline = start.saturating_add(patience);
+    let limits = Limits {
+        deadline: start.saturating_add(patience.unwrap_or_else(|| verb::patience(USUAL_SECONDS))),
+        is_said: patience.is_some(),
+        late: if kills { Outcome::Killed } else { Outcome::TimedOut },
+    };
     loop {
         let is_quick = clock::now().monotonic < start + QUICK;
         if !is_quick {
@@ -70,24 +100,24 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
         }
         let mut next = now.monotonic + if is_quick { QUICK_LOOK } else { LOOK };
         let mut is_first = true;
-        services.retain_mut(|one| match one.look(now, deadline, console) {
+        services.retain_mut(|one| match one.look(now, limits, console) {
             Look::Again(at) => {
                 next = next.min(at);
                 is_first = false;
                 true
             }
             // Those that are late are told of in the order they were named in.
-            Look::TimedOut(status) if !is_first => {
-                one.give_up(status, kills, console);
+            Look::InVain(seen, outcome) if !is_first => {
+                one.give_up(seen, outcome, console);
                 true
             }
-            Look::Reached(status) => {
-                one.report(Outcome::Reached, &status, now, console);
+            Look::Reached(seen) => {
+                one.report(Outcome::Reached, &seen, now, console);
                 false
             }
-            Look::TimedOut(status) => {
-                one.report(if kills { Outcome::Killed } else { Outcome::TimedOut }, &status, now, console);
-                one.give_up(status, kills, console);
+            Look::InVain(seen, outcome) => {
+                one.report(outcome, &seen, now, console);
+                one.give_up(seen, outcome, console);
                 false
             }
             Look::Lost(trouble) => {
@@ -105,11 +135,11 @@ pub fn wait(mut services: Vec<Waiting>, patience: Duration, kills: bool, console
 /// What a look at a service finds.
 enum Look {
     /// The goal is reached.
-    Reached(Status),
+    Reached(Seen),
     /// It is not. Look again when something happens, or at this time.
     Again(Duration),
-    /// It is not, and time is up.
-    TimedOut(Status),
+    /// It is not, and time is up, or it will not be reached.
+    InVain(Seen, Outcome),
     /// The status is not known.
     Lost(Trouble),
 }
@@ -117,65 +147,110 @@ enum Look {
 impl Waiting {
     /// Waits for `service` to reach `goal`.
     pub fn new(service: Service, goal: Goal) -> Self {
-        Self { service, goal, steadiness: None, check: CheckScript::NotAsked, runsv: None, late: None }
+        let was_wanted_up = matches!(goal, Goal::Effect { before, .. } if before.want == Want::Up);
+        Self {
+            service,
+            goal,
+            steadiness: None,
+            check: CheckScript::NotAsked,
+            runsv: None,
+            was_wanted_up,
+            in_doubt_since: None,
+            ready_by: None,
+            late: None,
+        }
     }
 
-    fn look(&mut self, now: Moment, deadline: Duration, console: &Console) -> Look {
-        if let Some(status) = self.late {
-            return Look::TimedOut(status);
+    fn look(&mut self, now: Moment, limits: Limits, console: &Console) -> Look {
+        if let Some((seen, outcome)) = &self.late {
+            return Look::InVain(seen.clone(), *outcome);
         }
         if let CheckScript::Running { .. } = self.check {
             // Its answer is next, whatever becomes of runsv.
             self.runsv = None;
             return Look::Again(Duration::MAX);
         }
-        let status = match self.status() {
-            Ok(status) => status,
+        let seen = match self.see() {
+            Ok(seen) => seen,
             Err(trouble) => return Look::Lost(trouble),
         };
+        let status = seen.status;
         let first = match self.goal {
             Goal::Effect { before, .. } => before,
-            Goal::Requested => status,
+            Goal::Requested | Goal::Reexec(_) => status,
         };
         let steadiness = self.steadiness.get_or_insert_with(|| Steadiness::new(&first, now));
         let trial = steadiness.note(&status, now);
+        self.was_wanted_up |= status.want == Want::Up;
+        let deadline = self.ready_by.unwrap_or(limits.deadline);
         let time_is_up = now.monotonic >= deadline;
-        match self.goal.judge(&status) {
-            Verdict::Met => return Look::Reached(status),
-            Verdict::Pending if time_is_up => return Look::TimedOut(status),
-            Verdict::Pending => return Look::Again(deadline),
-            Verdict::IfCheckSucceeds if self.check.has_confirmed(&status) => return Look::Reached(status),
+        if self.is_in_doubt(&seen, now.monotonic) && !time_is_up {
+            return Look::Again(deadline.min(now.monotonic + QUICK_LOOK));
+        }
+        match self.goal.judge(&seen, self.was_wanted_up) {
+            Verdict::Met => return Look::Reached(seen),
+            // There is nothing to kill.
+            Verdict::Hopeless => return Look::InVain(seen, Outcome::TimedOut),
+            Verdict::Unready if self.ready_by.is_none() && !limits.is_said => {
+                let ready_by = now.monotonic.saturating_add(self.time_to_get_ready(console));
+                self.ready_by = Some(ready_by);
+                return Look::Again(ready_by);
+            }
+            Verdict::Pending | Verdict::Unready if time_is_up => return Look::InVain(seen, limits.late),
+            Verdict::Pending | Verdict::Unready => return Look::Again(deadline),
+            Verdict::IfCheckSucceeds if self.check.has_confirmed(&status) => return Look::Reached(seen),
             Verdict::IfCheckSucceeds => {}
         }
         let due = self.check.due(&status).max(end_of(trial, &status, now.monotonic));
         if time_is_up && self.check.answered_since(deadline) {
-            Look::TimedOut(status)
+            Look::InVain(seen, limits.late)
         } else if !time_is_up && now.monotonic < due {
             Look::Again(due.min(deadline))
         } else {
             self.check.start(&self.service, &status, now.monotonic, console);
             // It may have answered already, having nothing to run.
-            self.look(now, deadline, console)
+            self.look(now, limits, console)
         }
     }
 
-    fn status(&mut self) -> Result<Status, Trouble> {
+    fn see(&mut self) -> Result<Seen, Trouble> {
         self.runsv = Some(self.service.runsv()?);
-        self.service.status()
+        self.service.see()
     }
 
-    fn report(&self, outcome: Outcome, status: &Status, now: Moment, console: &Console) {
-        let text = console.describe(&self.service, self.service.name(), status, now.wall).unwrap_or_default();
+    /// Whether status and record are being rewritten. A record that stays what it is, such as half a record that runsv left
+    /// when the machine went down, is as good as none after a while.
+    fn is_in_doubt(&mut self, seen: &Seen, now: Duration) -> bool {
+        if seen.recorded != Recorded::Unsettled {
+            self.in_doubt_since = None;
+            return false;
+        }
+        now < *self.in_doubt_since.get_or_insert(now) + DOUBT
+    }
+
+    /// How long the service, which runs now, may take to say that it is ready.
+    fn time_to_get_ready(&self, console: &Console) -> Duration {
+        let told = self.service.timeout_ready().unwrap_or_else(|reason| {
+            console.warning(&(self.service.path(timeout::FILE), ": ", reason, "; sv waits for a minute"));
+            None
+        });
+        told.unwrap_or(timeout::DEFAULT)
+    }
+
+    fn report(&self, outcome: Outcome, seen: &Seen, now: Moment, console: &Console) {
+        let text = console.describe(&self.service, self.service.name(), seen, now.wall).unwrap_or_default();
         console.print(&outcome_line(outcome, &text));
     }
 
-    /// Time is up, and that does not change any more. KILL is sent now, whenever it is told.
-    fn give_up(&mut self, status: Status, kills: bool, console: &mut Console) {
+    /// Its waiting has ended in vain, and that does not change any more. KILL is sent now, whenever it is told.
+    fn give_up(&mut self, seen: Seen, outcome: Outcome, console: &mut Console) {
         // Nothing that happens to runsv is of interest any more.
         self.runsv = None;
-        if self.late.replace(status).is_none() {
+        if self.late.replace((seen, outcome)).is_none() {
             console.count_failure();
-            if kills && let Err(trouble) = self.service.send(&[Command::Kill]) {
+            if outcome == Outcome::Killed
+                && let Err(trouble) = self.service.send(&[Command::Kill])
+            {
                 console.trouble(&self.service, trouble);
             }
         }
@@ -210,7 +285,7 @@ impl Wakeups {
         self.statuses = Watcher::new().ok();
         if let Some(watcher) = &self.statuses {
             for one in services {
-                let _ = watcher.add(&one.service.path(paths::SUPERVISE), Mask::IN_MOVED_TO);
+                let _ = watcher.add(&one.service.path(paths::SUPERVISE), Mask::IN_MOVED_TO | Mask::IN_MODIFY);
             }
         }
     }

@@ -111,6 +111,8 @@ pub struct Record {
     pub paused: bool,
     /// Whether it was sent the signal that ends it.
     pub got_term: bool,
+    /// Whether `run` was told to end, by a signal or by its control script.
+    pub told_to_end: bool,
     /// When it last changed between run and down.
     pub changed: Tai64n,
     /// When `run` was last started.
@@ -179,6 +181,7 @@ impl Default for Record {
             want: Want::Down,
             paused: false,
             got_term: false,
+            told_to_end: false,
             changed: Tai64n::EPOCH,
             started: Duration::ZERO,
             not_before: Duration::ZERO,
@@ -229,6 +232,7 @@ impl Record {
         );
         lines.flag("paused", self.paused);
         lines.flag("got-term", self.got_term);
+        lines.flag("told-to-end", self.told_to_end);
         lines.put("changed", Some(format_args!("{} {}", self.changed.unix_seconds(), self.changed.nanos)));
         lines.time("started", self.started);
         lines.time("not-before", self.not_before);
@@ -276,7 +280,7 @@ impl Record {
         let text = std::str::from_utf8(bytes).map_err(|_| BadRecord::Torn)?;
         let (mut seq, mut end, mut version) = (None, None, None);
         let mut record = Self::default();
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        for (index, line) in text.split('\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             let bad = BadRecord::Line(index + 1);
             let (key, value) = line.split_once('=').ok_or(bad)?;
             match key {
@@ -315,6 +319,7 @@ impl Record {
             }
             "paused" => self.paused = true,
             "got-term" => self.got_term = true,
+            "told-to-end" => self.told_to_end = true,
             "changed" => {
                 let (seconds, nanos) = value.split_once(' ')?;
                 self.changed = Tai64n::from_unix(seconds.parse().ok()?, nanos.parse().ok()?);
@@ -453,18 +458,18 @@ mod tests {
             ],
             script in proptest::option::of((0..Command::ALL.len(), proptest::option::of(process()))),
             want in prop_oneof![Just(Want::Up), Just(Want::Down), Just(Want::Exit)],
-            flags: [bool; 3],
+            flags: [bool; 4],
             changed: (i64, u32),
             started in moment(),
             not_before in moment(),
             last_exit in proptest::option::of(any::<i32>().prop_map(ExitStatus::from_raw)),
         ) -> Record {
-            let [paused, got_term, failed] = flags;
+            let [paused, got_term, told_to_end, failed] = flags;
             let script = script.map(|(command, process)| Script { command: Command::ALL[command], process });
             let changed = Tai64n::from_unix(changed.0, changed.1);
             Record {
                 boot: "01234567-89ab-cdef-0123-456789abcdef".into(),
-                supervisor, reexecs, phase, script, want, paused, got_term, changed, started, not_before, last_exit, failed,
+                supervisor, reexecs, phase, script, want, paused, got_term, told_to_end, changed, started, not_before, last_exit, failed,
                 ..Record::default()
             }
         }

@@ -5,6 +5,7 @@ mod bad_env;
 mod bad_input;
 mod bad_log;
 mod bad_service;
+mod chaos;
 mod crashes;
 mod idle;
 mod many_services;
@@ -15,6 +16,7 @@ mod runsv_better;
 mod shortage;
 mod story;
 mod sv_better;
+mod sv_readiness;
 mod svlogd_better;
 mod svlogd_compress;
 mod svlogd_faults;
@@ -25,7 +27,9 @@ mod svlogd_signals;
 mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
+mod takeover;
 mod tree;
+mod trees;
 mod xtask_run;
 
 use std::process::ExitCode;
@@ -37,6 +41,7 @@ const GROUPS: &[Group] = &[
     ("bad_input", bad_input::CASES),
     ("bad_log", bad_log::CASES),
     ("bad_service", bad_service::CASES),
+    ("chaos", chaos::CASES),
     ("crashes", crashes::CASES),
     ("idle", idle::CASES),
     ("many_services", many_services::CASES),
@@ -46,6 +51,7 @@ const GROUPS: &[Group] = &[
     ("shortage", shortage::CASES),
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
+    ("sv_readiness", sv_readiness::CASES),
     ("svlogd_better", svlogd_better::CASES),
     ("svlogd_compress", svlogd_compress::CASES),
     ("svlogd_faults", svlogd_faults::CASES),
@@ -56,10 +62,16 @@ const GROUPS: &[Group] = &[
     ("svlogd_sync", svlogd_sync::CASES),
     ("svlogd_trouble", svlogd_trouble::CASES),
     ("svlogd_unasked", svlogd_unasked::CASES),
+    ("takeover", takeover::CASES),
     ("tree", tree::CASES),
+    ("trees", trees::CASES),
     ("xtask_run", xtask_run::CASES),
 ];
 
 fn main() -> ExitCode {
+    // As a service of its own tests.
+    if let Some(code) = chaos::writer::called() {
+        return code;
+    }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])
 }

@@ -1,6 +1,6 @@
 //! Processes of a test: run to their end with a deadline, or in the background until dropped.
 
-use std::fs::{self, File, read_dir};
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus};
@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::eventually::{eventually, within};
+use crate::proc::all_processes;
 use crate::suite::note;
 
 /// What a finished program left.
@@ -75,6 +76,11 @@ impl Running {
         text(&self.stderr)
     }
 
+    /// The file that has its standard output.
+    pub fn stdout_path(&self) -> &Path {
+        &self.stdout
+    }
+
     /// True until it has ended.
     pub fn is_running(&mut self) -> bool {
         self.poll().is_none()
@@ -96,8 +102,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if panicking() {
-            note(&format!("stdout of {}: {:?}", self.name, self.stdout()));
-            note(&format!("stderr of {}: {:?}", self.name, self.stderr()));
+            note(&format!("stdout of {}: {:?}", self.name, tail(&self.stdout())));
+            note(&format!("stderr of {}: {:?}", self.name, tail(&self.stderr())));
         }
         // It may have ended already; then there is nothing to kill.
         let _ = self.child.kill();
@@ -141,20 +147,28 @@ pub(crate) fn exclude_forks() -> MutexGuard<'static, ()> {
     FORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tagged(tag: &str) -> Vec<Pid> {
-    let Ok(entries) = read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let own = std::process::id().cast_signed();
-    pids.filter(|pid| *pid != own && has_tag(*pid, tag)).map(Pid::from_raw).collect()
+/// The processes that have `tag` in their environment. A zombie has none any more.
+pub(crate) fn tagged(tag: &str) -> Vec<Pid> {
+    let own = std::process::id();
+    let pids = all_processes().into_iter().filter(|pid| *pid != own && has_tag(*pid, tag));
+    pids.map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }
 
-fn has_tag(pid: i32, tag: &str) -> bool {
+/// Whether a process has `tag` in its environment.
+pub(crate) fn has_tag(pid: u32, tag: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable == tag.as_bytes())
 }
 
 fn create(path: &Path) -> File {
     File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The end of what a program said: enough for a report.
+fn tail(text: &str) -> &str {
+    const LONGEST: usize = 4 << 10;
+    let start = (text.len().saturating_sub(LONGEST)..=text.len()).find(|at| text.is_char_boundary(*at));
+    start.map_or(text, |start| &text[start..])
 }
 
 fn text(path: &Path) -> String {

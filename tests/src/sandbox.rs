@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use crate::process::{Output, Running, exclude_forks, kill_tagged};
+use crate::process::{Output, Running, exclude_forks, has_tag, kill_tagged, tagged};
 use crate::service_dir::ServiceBuilder;
 use crate::subject::{PROGRAMS, Subject};
 
@@ -131,6 +131,16 @@ impl Sandbox {
                 .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         }
         dir
+    }
+
+    /// The processes that were started in it and have not ended, but for zombies.
+    pub fn processes(&self) -> Vec<u32> {
+        tagged(&self.tag).into_iter().map(|pid| pid.as_raw().cast_unsigned()).collect()
+    }
+
+    /// Whether this process was started in it and has not ended.
+    pub fn owns(&self, pid: u32) -> bool {
+        has_tag(pid, &self.tag)
     }
 
     fn search_path(&self) -> std::ffi::OsString {

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::fcntl::OFlag;
 
 use crate::eventually::eventually;
+use crate::proc::lock_holder;
 use crate::process::Running;
 use crate::sandbox::{Sandbox, write_script};
 use crate::status_record::StatusRecord;
@@ -216,6 +217,16 @@ impl Service {
     pub fn command(&self, bytes: &str) {
         let mut fifo = self.open_fifo("control").expect("supervise/control opens while a supervisor runs");
         fifo.write_all(bytes.as_bytes()).expect("a fifo with a reader takes bytes");
+    }
+
+    /// Writes control bytes, in one write, unless nobody would read them or the fifo is full.
+    pub fn try_command(&self, bytes: &[u8]) -> bool {
+        self.open_fifo("control").is_ok_and(|mut fifo| fifo.write_all(bytes).is_ok())
+    }
+
+    /// The supervisor: the process that has `supervise/lock`.
+    pub fn supervisor(&self) -> Option<u32> {
+        lock_holder(&self.join("supervise/lock"))
     }
 
     fn open_fifo(&self, name: &str) -> Result<fs::File, ErrorKind> {

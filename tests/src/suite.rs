@@ -84,7 +84,7 @@ pub fn run(plan: &[(Reference, &[Group])]) -> ExitCode {
 }
 
 /// Adds a line to what is shown when this thread's test fails.
-pub(crate) fn note(line: &str) {
+pub fn note(line: &str) {
     NOTES.with_borrow_mut(|notes| notes.push(line.to_owned()));
 }
 

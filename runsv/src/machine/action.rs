@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use svlib::command::Command;
 use svlib::exit_status::ExitStatus;
+use svlib::record::Tree;
 use svlib::status::Status;
 
 /// Something to be done, in the order given.
@@ -13,8 +14,13 @@ pub enum Action {
     Publish(Status),
     /// Start a program and answer with [`Event::Spawned`](super::Event::Spawned).
     Spawn(Program),
-    /// Send a signal to a child that has not been reaped.
+    /// Send a signal to a process that has not been reaped.
     Signal(Pid, Signal),
+    /// Send a signal to `run`, which has not been reaped, and to all that belongs to it.
+    SignalTree(Pid, Tree, Signal),
+    /// `run` has ended: kill what is left of it where that is wanted, and answer with [`Event::Left`](super::Event::Left) if
+    /// something was.
+    EndTree(Pid, Tree),
     /// There is nothing left to do for this process.
     Exit,
 }

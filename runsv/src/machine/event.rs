@@ -7,7 +7,7 @@ use svlib::exit_status::ExitStatus;
 use super::action::Program;
 
 /// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Time to look what is due: once at the beginning, then whenever [`State::deadline`](super::State::deadline) is reached.
     Wake,
@@ -19,6 +19,23 @@ pub enum Event {
     Exited(Pid, ExitStatus),
     /// For the log service: the service is down for good, and the log pipe gets closed.
     Close,
+    /// The service has said something of itself.
+    Said(Word),
+    /// So many processes were left when `run` had ended.
+    Left(u32),
+}
+
+/// What a service can say of itself (sd_notify(3)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It is ready.
+    Ready,
+    /// It is about to end.
+    Stopping,
+    /// It is alive.
+    Alive,
+    /// How it is, in words.
+    Text(String),
 }
 
 /// What came of an attempt to start a program.

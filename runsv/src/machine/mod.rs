@@ -16,9 +16,13 @@
 //! | `Close` | gone, or a last start if one is owed | want exit | |
 //!
 //! A process that is down and wanted to exit is gone. One that is down and wanted up is started at once if the last
-//! start is a second ago, else a second from now.
+//! start is a second ago, else a second from now; or as its restart policy says ([`backoff`]).
+//!
+//! [`adopted`] is how a state goes into `supervise/record` and comes out of it in another supervisor.
 
 pub mod action;
+pub mod adopted;
+mod backoff;
 pub mod event;
 pub mod pair;
 pub mod state;
@@ -34,14 +38,21 @@ use nix::sys::signal::Signal;
 use svlib::command::Command;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
+use svlib::record::{Backoff, Readiness, Tree};
 use svlib::status::Want;
 
+use backoff::Next;
+
 pub use action::{Action, Program};
-pub use event::{Event, Outcome};
+pub use event::{Event, Outcome, Word};
 pub use state::{Process, Role, Script, State};
 
 /// A `run` that lived less than this is restarted no sooner than after this.
 pub const THROTTLE: Duration = Duration::from_secs(1);
+/// The exit code by which `finish` gives the service up, where there is a restart policy.
+const GIVE_UP: i32 = 125;
+/// How long a service that was silent for too long has to dump its core, if it sets no time for that itself.
+const ABORT: Duration = Duration::from_secs(10);
 
 /// Decides what `event` means at the time `now`.
 pub fn step(state: State, event: Event, now: Moment) -> (State, Vec<Action>) {
@@ -61,7 +72,12 @@ struct Step {
 impl Step {
     fn take(&mut self, event: Event) {
         match event {
-            Event::Wake => self.retry_finish(),
+            Event::Wake => {
+                self.resume();
+                self.retry_finish();
+                self.watchdog();
+                self.kill();
+            }
             Event::Command(command) => self.state.queue.push_back(command),
             Event::Spawned(program, outcome) => self.spawned(program, outcome),
             Event::Exited(pid, status) => match (&self.state.process, self.state.script) {
@@ -69,10 +85,19 @@ impl Step {
                     self.script_ended(command, status.success());
                 }
                 (&Process::Run { pid: run }, _) if run == pid => self.run_ended(status),
-                (&Process::Finish { pid: finish }, _) if finish == pid => self.down(),
+                (&Process::Finish { pid: finish }, _) if finish == pid => {
+                    let gives_up = status.code() == Some(GIVE_UP) && self.state.settings.restart.is_some();
+                    self.down(gives_up);
+                }
+                (&Process::Held { pid: held }, _) if held == pid => {
+                    self.state.process = Process::Down { not_before: self.now.monotonic };
+                    self.state.changed = self.now.wall;
+                }
                 _ => {}
             },
             Event::Close => self.close(),
+            Event::Said(word) => self.said(word),
+            Event::Left(count) => self.state.left = count,
         }
     }
 
@@ -81,6 +106,7 @@ impl Step {
         while !self.state.is_busy() {
             let not_before = match self.state.process {
                 Process::Down { not_before } => Some(not_before),
+                Process::Held { .. } => Some(Duration::MAX),
                 Process::Gone => {
                     self.state.queue.clear();
                     return;
@@ -94,6 +120,8 @@ impl Step {
                 self.command(command);
             } else if self.state.want == Want::Up && not_before.is_some_and(|time| time <= self.now.monotonic)
             {
+                // The first start is none; and what is down without having run was held back until now.
+                self.state.restarts += u64::from(self.state.last_exit.is_some());
                 self.script(Command::Up);
             } else {
                 return;
@@ -115,6 +143,9 @@ impl Step {
         match command {
             Command::Up | Command::Once => {
                 self.want(if command == Command::Up { Want::Up } else { Want::Down });
+                self.state.failed = false;
+                self.state.restarts = 0;
+                self.state.backoff = Backoff::default();
                 if matches!(self.state.process, Process::Down { .. }) {
                     self.script(Command::Up);
                 }
@@ -159,20 +190,44 @@ impl Step {
             Command::Down | Command::Exit => return,
             _ => {}
         }
-        let sent = !succeeded && command.signal().is_some_and(|signal| self.signal(signal));
+        let sent = !succeeded
+            && match command {
+                Command::Terminate => self.signal_tree(self.state.settings.down_signal),
+                Command::Kill => self.signal_tree(Signal::SIGKILL),
+                _ => command.signal().is_some_and(|signal| self.signal(signal)),
+            };
         match command {
             Command::Terminate => {
                 self.state.got_term |= sent;
+                if self.state.run().is_some() {
+                    self.state.told_to_end = true;
+                    let timeout = self.state.settings.timeout_kill;
+                    self.state.kill_at =
+                        self.state.kill_at.or(timeout.map(|timeout| self.now.monotonic + timeout));
+                }
                 if self.state.want != Want::Up {
-                    self.signal(Signal::SIGCONT);
+                    self.signal_tree(Signal::SIGCONT);
                     let exit = self.state.want == Want::Exit && self.state.role == Role::Service;
                     self.script(if exit { Command::Exit } else { Command::Down });
                 }
             }
+            Command::Kill => self.state.told_to_end = true,
             Command::Pause => self.state.paused = true,
             Command::Continue => self.state.paused = false,
             _ => {}
         }
+    }
+
+    /// Sends a signal to `run` and all that belongs to it, if it still runs, and says whether it does.
+    fn signal_tree(&mut self, signal: Signal) -> bool {
+        if let Process::Run { pid } = self.state.process {
+            self.actions.push(match self.state.tree {
+                Tree::Process => Action::Signal(pid, signal),
+                tree => Action::SignalTree(pid, tree, signal),
+            });
+            return true;
+        }
+        false
     }
 
     /// Sends a signal to `run`, if it still runs, and says whether it does.
@@ -194,19 +249,21 @@ impl Step {
             (Program::Run, Process::Starting) => {
                 self.state.started = self.now.monotonic;
                 self.state.changed = self.now.wall;
-                self.fresh();
+                self.state.fresh();
                 match outcome {
-                    Outcome::Started(pid) => self.state.process = Process::Run { pid },
+                    Outcome::Started(pid) => self.state.running(pid),
                     _ => self.run_ended(ExitStatus::NOT_EXECUTED),
                 }
             }
             (Program::Finish(_), Process::Ended { retry, .. }) => match outcome {
                 Outcome::Started(pid) => {
                     self.state.process = Process::Finish { pid };
-                    self.fresh();
+                    self.state.fresh();
+                    let timeout = self.state.settings.timeout_finish;
+                    self.state.kill_at = timeout.map(|timeout| self.now.monotonic + timeout);
                 }
                 Outcome::NoProcess => *retry = Some(self.now.monotonic + THROTTLE),
-                Outcome::Absent | Outcome::Failed => self.down(),
+                Outcome::Absent | Outcome::Failed => self.down(false),
             },
             (Program::Control(command), _) if self.state.script == Some(Script::Asked(command)) => {
                 match outcome {
@@ -218,17 +275,19 @@ impl Step {
         }
     }
 
-    /// A new process has neither been stopped nor sent TERM.
-    fn fresh(&mut self) {
-        self.state.paused = false;
-        self.state.got_term = false;
-    }
-
     fn run_ended(&mut self, status: ExitStatus) {
+        if let (Some(pid), true) = (self.state.run(), self.state.settings.kill_mode.is_some()) {
+            self.actions.push(Action::EndTree(pid, self.state.tree));
+        }
         self.state.got_term = false;
+        self.state.kill_at = None;
+        self.state.watchdog_at = None;
+        self.state.readiness = Readiness::Undeclared;
+        self.state.text.clear();
+        self.state.last_exit = Some(status);
         match self.state.role {
             Role::Service => self.ask_finish(status),
-            Role::Log => self.down(),
+            Role::Log => self.down(false),
         }
     }
 
@@ -245,13 +304,80 @@ impl Step {
         }
     }
 
-    fn down(&mut self) {
+    fn down(&mut self, gives_up: bool) {
         let now = self.now.monotonic;
         let lived = now.saturating_sub(self.state.started);
-        let not_before = if lived < THROTTLE { now + THROTTLE } else { now };
+        let chance = u64::from(self.now.wall.nanos) ^ self.state.restarts;
+        let state = &mut self.state;
+        let next = match &state.settings.restart {
+            _ if gives_up && state.want == Want::Up => Next::GiveUp,
+            Some(policy) if state.want == Want::Up && !state.told_to_end => {
+                backoff::by_policy(policy, &mut state.backoff, lived, now, chance)
+            }
+            _ => Next::Start(backoff::usual(lived, now)),
+        };
+        let not_before = match next {
+            Next::Start(not_before) => not_before,
+            Next::GiveUp => {
+                state.failed = true;
+                state.want = Want::Down;
+                now
+            }
+        };
         self.state.process = Process::Down { not_before };
         self.state.changed = self.now.wall;
         self.state.got_term = false;
+        self.state.kill_at = None;
+    }
+
+    /// Takes up a command that another supervisor had begun.
+    fn resume(&mut self) {
+        if let Some(command) = self.state.resumed.take() {
+            self.script(command);
+        }
+    }
+
+    fn said(&mut self, word: Word) {
+        if self.state.run().is_none() {
+            return;
+        }
+        match word {
+            Word::Ready => {
+                self.state.readiness = Readiness::Ready;
+                self.alive();
+            }
+            Word::Stopping => self.state.readiness = Readiness::Awaited,
+            Word::Alive => self.alive(),
+            Word::Text(text) => self.state.text = text,
+        }
+    }
+
+    fn alive(&mut self) {
+        let timeout = self.state.settings.timeout_watchdog;
+        self.state.watchdog_at = timeout.map(|timeout| self.now.monotonic + timeout);
+    }
+
+    /// A service that was silent for too long is aborted, and killed if that does not help.
+    fn watchdog(&mut self) {
+        if self.state.watchdog_at.is_some_and(|due| due <= self.now.monotonic) {
+            self.state.watchdog_at = None;
+            if self.signal(Signal::SIGABRT) {
+                let timeout = self.state.settings.timeout_kill.unwrap_or(ABORT);
+                self.state.kill_at = self.state.kill_at.or(Some(self.now.monotonic + timeout));
+            }
+        }
+    }
+
+    /// `run` or `finish` has had its time.
+    fn kill(&mut self) {
+        if self.state.kill_at.is_some_and(|due| due <= self.now.monotonic) {
+            self.state.kill_at = None;
+            if let Process::Finish { pid } = self.state.process {
+                self.actions.push(Action::Signal(pid, Signal::SIGKILL));
+            } else {
+                self.signal_tree(Signal::SIGKILL);
+            }
+        }
     }
 
     /// A log service that only waits for its restart gets it now, or what is left in the pipe would be lost.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
-use svlib::status::Want;
 
 use super::{Program, Role, State};
 
@@ -22,7 +21,7 @@ pub struct Pair {
 }
 
 /// Something that happened to a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// It happened to one of them. What happens to a log service that is not there is nothing.
     To(Role, super::Event),
@@ -30,8 +29,8 @@ pub enum Event {
     Wake,
     /// A child was reaped. It may be anybody's.
     Exited(Pid, ExitStatus),
-    /// The answer to [`Action::FindLog`] when there is a log service now, and the pipe to it; `Want` is its first.
-    LogFound(Want),
+    /// The answer to [`Action::FindLog`] when there is a log service now, in this state, and the pipe to it.
+    LogFound(Box<State>),
 }
 
 /// Something to be done for a pair, in the order given.
@@ -48,6 +47,14 @@ pub enum Action {
 }
 
 impl Pair {
+    /// The one of the two, if it is there.
+    pub fn get(&self, role: Role) -> Option<&State> {
+        match role {
+            Role::Service => Some(&self.service),
+            Role::Log => self.log.as_ref(),
+        }
+    }
+
     /// When [`Event::Wake`] is due, on the monotonic clock; `None` if nothing waits for the time.
     pub fn deadline(&self) -> Option<Duration> {
         let log = self.log.as_ref().and_then(State::deadline);
@@ -62,9 +69,8 @@ pub fn step(pair: Pair, event: Event, now: Moment) -> (Pair, Vec<Action>) {
         Event::To(role, event) => step.feed(pair, role, event),
         Event::Wake => step.feed_both(pair, super::Event::Wake),
         Event::Exited(pid, status) => step.feed_both(pair, super::Event::Exited(pid, status)),
-        Event::LogFound(want) if pair.log.is_none() => {
-            let log = Some(State::new(Role::Log, want, now));
-            step.feed(Pair { log, ..pair }, Role::Log, super::Event::Wake)
+        Event::LogFound(log) if pair.log.is_none() => {
+            step.feed(Pair { log: Some(*log), ..pair }, Role::Log, super::Event::Wake)
         }
         Event::LogFound(_) => pair,
     };
@@ -79,7 +85,7 @@ struct Step {
 impl Step {
     /// The log service goes first: it is to be there when the service writes.
     fn feed_both(&mut self, pair: Pair, event: super::Event) -> Pair {
-        let pair = self.feed(pair, Role::Log, event);
+        let pair = self.feed(pair, Role::Log, event.clone());
         self.feed(pair, Role::Service, event)
     }
 

@@ -1,14 +1,17 @@
-//! What holds in whatever order things happen.
+//! What holds in whatever order things happen, and whenever the supervisor is killed and replaced.
 
 use nix::unistd::Pid;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use svlib::record::{ProcessId, Record};
 use svlib::status::Status;
 use svlib::tai64n::Tai64n;
 
+use super::adopted::Proof;
 use super::pair::{self, Pair};
 use super::*;
+use crate::settings::{Limit, Restart, Settings};
 
 /// One thing the world may do next.
 #[derive(Clone, Debug)]
@@ -21,6 +24,12 @@ enum Move {
     /// A process that is none of ours ends.
     Stranger,
     Pass(u64),
+    Said(Word),
+    /// Somebody edits the opt-in files.
+    Edit(usize),
+    /// kill -9 of the supervisor after so many of the actions that come next, or after all of them but before they are written
+    /// down; the next one takes over.
+    Crash(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +54,37 @@ fn any_move() -> impl Strategy<Value = Move> {
         3 => (any::<Index>(), select(&[0, 1 << 8, 9][..])).prop_map(|(child, status)| Move::End(child, status)),
         1 => Just(Move::Stranger),
         3 => select(&[1, 300, 999, 1000, 5000][..]).prop_map(Move::Pass),
+        1 => select(vec![Word::Ready, Word::Alive, Word::Stopping, Word::Text("x".into())]).prop_map(Move::Said),
+        1 => (0..settings().len()).prop_map(Move::Edit),
+        1 => (0..5_usize).prop_map(Move::Crash),
+    ]
+}
+
+/// runit's behaviour, and some of everything else.
+fn settings() -> [Settings; 4] {
+    let limit = Some(Limit { count: 3, interval: Duration::from_secs(10) });
+    let ms = |ms| Some(Duration::from_millis(ms));
+    [
+        Settings::default(),
+        Settings {
+            down_signal: Signal::SIGINT,
+            timeout_kill: ms(700),
+            timeout_finish: ms(500),
+            kill_mode: Some(Tree::Group),
+            ..Settings::default()
+        },
+        Settings {
+            restart: Some(Restart { jitter: 10, limit, ..Restart::default() }),
+            notification_fd: Some(3),
+            ..Settings::default()
+        },
+        Settings {
+            restart: Some(Restart { min: Duration::ZERO, ..Restart::default() }),
+            notify_socket: true,
+            timeout_watchdog: ms(2000),
+            kill_mode: Some(Tree::Process),
+            ..Settings::default()
+        },
     ]
 }
 
@@ -63,14 +103,26 @@ struct World {
     started: Option<u64>,
     ended: u64,
     signals: Vec<Signal>,
+    /// What is in `supervise/record`.
+    written: String,
+    crash: Option<usize>,
+    /// Processes that ended while there was no supervisor that would have seen it.
+    unseen: Vec<Pid>,
+    /// A restart policy was, or is, in force: runit's second does not count.
+    has_policy: bool,
 }
 
 impl World {
     fn new(role: Role, want: Want) -> Self {
         let state = State::new(role, want, at(0));
         let published = state.status();
+        let written = record(&state);
         Self {
             state,
+            written,
+            crash: None,
+            unseen: Vec::new(),
+            has_policy: false,
             ms: 0,
             asked: Vec::new(),
             children: Vec::new(),
@@ -88,9 +140,14 @@ impl World {
         let (state, actions) = step(self.state.clone(), event, at(self.ms));
         self.state = state;
         self.check(&actions);
-        for action in actions {
+        let crash = self.crash.take();
+        for action in actions.into_iter().take(crash.unwrap_or(usize::MAX)) {
             self.perform(action);
         }
+        if crash.is_some() && !self.exited {
+            return self.take_over();
+        }
+        self.written = record(&self.state);
         if self.asked.is_empty() {
             assert_eq!(self.state.status(), self.published, "what is decided is published");
         }
@@ -100,6 +157,22 @@ impl World {
         }
     }
 
+    /// Another supervisor goes on, from what is written down. What was asked for has not been executed: it waits at its gate
+    /// for a parent that is gone.
+    fn take_over(&mut self) {
+        let record = Record::decode(self.written.as_bytes()).unwrap();
+        let state = State::adopted(self.state.role, &record, Proof::Proven, at(self.ms));
+        self.asked.clear();
+        for (pid, program) in &self.children {
+            assert!(state.processes().any(|known| known == *pid), "nobody knows of {program:?}");
+        }
+        let is_gone = |pid: &Pid| !self.children.iter().any(|(child, _)| child == pid);
+        self.unseen = state.processes().filter(is_gone).collect();
+        self.published = state.status();
+        self.state = state.with_settings(self.state.settings.clone());
+        self.feed(Event::Wake);
+    }
+
     fn check(&self, actions: &[Action]) {
         assert!(!self.exited || actions.is_empty(), "nothing comes after the exit: {actions:?}");
         let rest = match actions {
@@ -107,8 +180,11 @@ impl World {
             actions => actions,
         };
         assert!(!rest.iter().any(|action| matches!(action, Action::Publish(_))), "{actions:?}");
+        // A supervisor that takes over may find that both `finish` and a control script are owed.
+        let is_script = |action: &&Action| matches!(action, Action::Spawn(Program::Control(_)));
         let spawns = actions.iter().filter(|action| matches!(action, Action::Spawn(_)));
-        assert!(spawns.count() <= 1, "{actions:?}");
+        let (scripts, others): (Vec<_>, Vec<_>) = spawns.partition(is_script);
+        assert!(scripts.len() <= 1 && others.len() <= 1, "{actions:?}");
     }
 
     fn perform(&mut self, action: Action) {
@@ -127,12 +203,20 @@ impl World {
                 }
                 self.asked.push(program);
             }
-            Action::Signal(pid, signal) => {
-                assert!(
-                    self.children.contains(&(pid, Program::Run)),
-                    "{signal} to a process that is not ours"
-                );
+            Action::Signal(pid, signal) | Action::SignalTree(pid, _, signal) => {
+                let child = self.children.iter().find(|(child, _)| *child == pid);
+                let is_allowed = match child {
+                    Some((_, Program::Run)) => true,
+                    Some((_, Program::Finish(_))) => signal == Signal::SIGKILL,
+                    Some((_, Program::Control(_))) => false,
+                    // It is held by a descriptor, which nobody else can be meant by.
+                    None => self.unseen.contains(&pid),
+                };
+                assert!(is_allowed, "{signal} to {child:?}");
                 self.signals.push(signal);
+            }
+            Action::EndTree(pid, _) => {
+                assert!(!self.children.iter().any(|(child, _)| *child == pid), "it runs");
             }
             Action::Exit => {
                 assert!(self.children.is_empty() && self.asked.is_empty(), "exit leaves {:?}", self.children);
@@ -145,6 +229,7 @@ impl World {
         if let Some(started) = self.started
             && self.ended - started < 1000
             && !self.told_to_start
+            && !self.has_policy
         {
             assert!(self.ms >= self.ended + 1000, "restarted {} ms after the end", self.ms - self.ended);
         }
@@ -164,7 +249,24 @@ impl World {
                 }
                 self.feed(Event::Exited(pid, ExitStatus::from_raw(status)));
             }
-            Move::Answer(_) | Move::End(..) => {}
+            Move::Answer(_) | Move::End(..) => {
+                // runsvdir tells what it has seen.
+                if let Some(pid) = self.unseen.pop() {
+                    self.ended = self.ms;
+                    self.feed(Event::Exited(pid, ExitStatus::UNKNOWN));
+                }
+            }
+            Move::Said(ref word) => self.feed(Event::Said(word.clone())),
+            Move::Edit(number) => {
+                let settings = settings()[number].clone();
+                self.has_policy |= settings.restart.is_some();
+                self.state = self.state.clone().with_settings(settings);
+            }
+            Move::Crash(after) => {
+                if !self.exited {
+                    self.crash = Some(after);
+                }
+            }
             Move::Stranger => self.feed(Event::Exited(Pid::from_raw(i32::MAX), ExitStatus::exited(0))),
             Move::Pass(ms) => {
                 self.ms += ms;
@@ -186,6 +288,13 @@ impl World {
             Answer::Started => {
                 self.last_pid += 1;
                 let pid = Pid::from_raw(self.last_pid);
+                // It is written down before it does anything.
+                let next = match program {
+                    Program::Run => self.state.about_to_run(pid, at(self.ms)),
+                    Program::Finish(_) => self.state.about_to_finish(pid),
+                    Program::Control(_) => self.state.about_to_control(pid),
+                };
+                self.written = record(&next);
                 self.children.push((pid, program));
                 Outcome::Started(pid)
             }
@@ -213,6 +322,10 @@ impl World {
             }
         }
     }
+}
+
+fn record(state: &State) -> String {
+    state.record(|pid| ProcessId { pid, start: 1 }).lines()
 }
 
 fn at(ms: u64) -> Moment {
@@ -288,7 +401,10 @@ impl PairWorld {
                     }
                     pair::Action::Do(Role::Log, Action::Signal(..)) => self.log_signals += 1,
                     pair::Action::Do(_, action) => assert_ne!(action, Action::Exit),
-                    pair::Action::FindLog if log_appears => events.push_back(pair::Event::LogFound(Want::Up)),
+                    pair::Action::FindLog if log_appears => {
+                        let log = State::new(Role::Log, Want::Up, at(self.ms));
+                        events.push_back(pair::Event::LogFound(Box::new(log)));
+                    }
                     pair::Action::FindLog => {}
                     pair::Action::CloseLogPipe => {
                         assert!(self.pair.log.is_some());

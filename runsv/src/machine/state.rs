@@ -7,8 +7,11 @@ use nix::unistd::Pid;
 use svlib::command::Command;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
+use svlib::record::{Backoff, Readiness, Tree};
 use svlib::status::{self, Status, Want};
 use svlib::tai64n::Tai64n;
+
+use crate::settings::Settings;
 
 /// Which of the two processes under one `runsv` is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,12 @@ pub enum Process {
         /// Its process.
         pid: Pid,
     },
+    /// Nothing of ours. But a process lives that a supervisor before this one may have started, which cannot be proven: it is
+    /// sent no signal, and nothing is started until it has ended.
+    Held {
+        /// That process.
+        pid: Pid,
+    },
     /// Nothing, for good: it was told to exit and is down.
     Gone,
 }
@@ -73,6 +82,27 @@ pub struct State {
     pub(super) started: Duration,
     pub(super) changed: Tai64n,
     pub(super) published: Status,
+    pub(super) settings: Settings,
+    /// How the `run` that runs is ended: as it was when it was started.
+    pub(super) tree: Tree,
+    /// Whether `run` was told to end, so that its end is no failure.
+    pub(super) told_to_end: bool,
+    pub(super) last_exit: Option<ExitStatus>,
+    pub(super) restarts: u64,
+    pub(super) backoff: Backoff,
+    /// It was given up.
+    pub(super) failed: bool,
+    pub(super) readiness: Readiness,
+    /// What it says of itself.
+    pub(super) text: String,
+    /// When KILL is due for `run` or `finish`, on the monotonic clock.
+    pub(super) kill_at: Option<Duration>,
+    /// When `run` must have said that it is alive.
+    pub(super) watchdog_at: Option<Duration>,
+    /// How many processes `run` left behind.
+    pub(super) left: u32,
+    /// A command that the supervisor before this one had begun.
+    pub(super) resumed: Option<Command>,
 }
 
 impl State {
@@ -99,13 +129,66 @@ impl State {
             started: now.monotonic,
             changed: now.wall,
             published,
+            settings: Settings::default(),
+            tree: Tree::Process,
+            told_to_end: false,
+            last_exit: None,
+            restarts: 0,
+            backoff: Backoff::default(),
+            failed: false,
+            readiness: Readiness::Undeclared,
+            text: String::new(),
+            kill_at: None,
+            watchdog_at: None,
+            left: 0,
+            resumed: None,
+        }
+    }
+
+    /// The state with other settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// What the files in the service directory say.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Everything that runs: `run` or `finish`, and a control script.
+    pub fn processes(&self) -> impl Iterator<Item = Pid> {
+        let main = match self.process {
+            Process::Run { pid } | Process::Finish { pid } | Process::Held { pid } => Some(pid),
+            _ => None,
+        };
+        let script = match self.script {
+            Some(Script::Running(_, pid)) => Some(pid),
+            _ => None,
+        };
+        main.into_iter().chain(script)
+    }
+
+    /// How the `run` that runs is ended.
+    pub fn tree(&self) -> Tree {
+        self.tree
+    }
+
+    /// The process of `run`, if it runs.
+    pub fn run(&self) -> Option<Pid> {
+        match self.process {
+            Process::Run { pid } => Some(pid),
+            _ => None,
         }
     }
 
     /// The status as it is to be published.
     pub fn status(&self) -> Status {
         let (state, pid) = match self.process {
-            Process::Down { .. } | Process::Starting | Process::Gone => (status::State::Down, None),
+            Process::Down { .. } | Process::Starting | Process::Held { .. } | Process::Gone => {
+                (status::State::Down, None)
+            }
             Process::Run { pid } => (status::State::Run, Some(pid)),
             Process::Ended { .. } => (status::State::Finish, None),
             Process::Finish { pid } => (status::State::Finish, Some(pid)),
@@ -122,13 +205,14 @@ impl State {
 
     /// When [`Event::Wake`](super::Event::Wake) is due, on the monotonic clock; `None` if nothing waits for the time.
     pub fn deadline(&self) -> Option<Duration> {
-        match self.process {
+        let due = match self.process {
             Process::Down { not_before } if self.want == Want::Up && self.script.is_none() => {
                 Some(not_before)
             }
             Process::Ended { retry, .. } => retry,
             _ => None,
-        }
+        };
+        [due, self.kill_at, self.watchdog_at].into_iter().flatten().min()
     }
 
     /// Whether a command would have to wait: for a control script, or for the outcome of a start.
@@ -136,6 +220,22 @@ impl State {
     /// Whoever reads commands should leave them unread then, so that their writers are held back, not our memory filled.
     pub fn is_busy(&self) -> bool {
         self.script.is_some() || self.is_undecided()
+    }
+
+    /// A new process has neither been stopped nor sent TERM.
+    pub(super) fn fresh(&mut self) {
+        self.paused = false;
+        self.got_term = false;
+    }
+
+    /// `run` runs.
+    pub(super) fn running(&mut self, pid: Pid) {
+        let declares_readiness = self.settings.declares_readiness();
+        self.process = Process::Run { pid };
+        self.tree = self.settings.kill_mode.unwrap_or_default();
+        self.told_to_end = false;
+        self.left = 0;
+        self.readiness = if declares_readiness { Readiness::Awaited } else { Readiness::Undeclared };
     }
 
     /// Whether it is down for good.

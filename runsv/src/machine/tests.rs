@@ -449,6 +449,9 @@ fn a_log_service_that_appears_is_looked_for_at_each_start_of_run() {
     let actions = pair.spawned(Role::Service, Program::Control(Command::Up), Outcome::Absent);
     let run = pair::Action::Do(Role::Service, Action::Spawn(Program::Run));
     assert_eq!(actions, [pair::Action::FindLog, run]);
-    assert_eq!(pair.feed(pair::Event::LogFound(Want::Up)), [log_run()]);
-    assert_eq!(pair.feed(pair::Event::LogFound(Want::Up)), []);
+    assert_eq!(
+        pair.feed(pair::Event::LogFound(Box::new(State::new(Role::Log, Want::Up, at(0))))),
+        [log_run()]
+    );
+    assert_eq!(pair.feed(pair::Event::LogFound(Box::new(State::new(Role::Log, Want::Up, at(0))))), []);
 }

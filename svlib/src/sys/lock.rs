@@ -1,6 +1,7 @@
 //! Lock files (flock(2)): held by one open file at a time, until it is closed or its process ends.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -54,6 +55,15 @@ impl Lock {
         lock(path, FlockArg::LockExclusive)
     }
 
+    /// The lock that the program before this one in the same process held through `file`.
+    ///
+    /// # Errors
+    /// What flock(2) reports: EWOULDBLOCK if it is not held.
+    pub fn inherited(file: OwnedFd) -> Result<Self> {
+        let lock = Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock);
+        lock.map(Self).map_err(|(_, errno)| errno).during("keep the lock")
+    }
+
     /// Leaves the lock to the programs that this process starts or becomes: it is released when the last of them has
     /// ended, too.
     ///
@@ -61,6 +71,12 @@ impl Lock {
     /// What fcntl(2) reports.
     pub fn inherit(&self) -> Result<()> {
         fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::empty())).during("keep the lock").map(drop)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

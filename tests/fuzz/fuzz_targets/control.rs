@@ -164,7 +164,8 @@ impl World {
             }
         }
         if log_found {
-            self.feed(pair::Event::LogFound(Want::Up));
+            let log = State::new(Role::Log, Want::Up, self.now);
+            self.feed(pair::Event::LogFound(Box::new(log)));
         }
         if !self.pair.service.is_busy() {
             self.told_to_start = false;
@@ -194,6 +195,7 @@ impl World {
                 self.children.contains(&(pid, role, Program::Run)),
                 "{signal} to {pid}, which is not the {role:?}"
             ),
+            Action::SignalTree(..) | Action::EndTree(..) => panic!("without kill-mode"),
             Action::Exit => panic!("the exit of one of the two is the pair's to decide"),
         }
     }

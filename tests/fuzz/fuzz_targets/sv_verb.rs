@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use sv::verb::{Verb, parse_seconds, patience};
 
-const WORDS: [&[u8]; 12] = [
+const WORDS: [&[u8]; 13] = [
     b"start",
     b"stop",
     b"restart",
@@ -13,6 +13,7 @@ const WORDS: [&[u8]; 12] = [
     b"shutdown",
     b"check",
     b"status",
+    b"reexec",
     b"force-stop",
     b"force-reload",
     b"force-restart",

@@ -1,8 +1,10 @@
 //! What tells a process from others that have or had its number.
 
 use std::fs;
+use std::time::Duration;
 
-use nix::unistd::{Pid, getpid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
 
 use crate::record::ProcessId;
 
@@ -10,6 +12,15 @@ use crate::record::ProcessId;
 /// of a process that has ended and has not been reaped. None if there is no such process, or no `/proc`.
 pub fn start_time(pid: Pid) -> Option<u64> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// How long ago the process was started, to a hundredth of a second. None if that cannot be read.
+pub fn age(pid: Pid) -> Option<Duration> {
+    let ticks = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    let start = start_time(pid)?;
+    let nanos = u128::from(start) * 1_000_000_000 / u128::from(ticks);
+    let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(since_boot.saturating_sub(Duration::from_nanos(u64::try_from(nanos).ok()?)))
 }
 
 /// The process that has this number now; its start is 0 if that cannot be read.
@@ -53,7 +64,7 @@ mod tests {
     #[test]
     fn this_process_has_a_start_and_a_boot() {
         assert_eq!(own_identity(), own_identity());
-        assert!(own_identity().start > 0);
+        assert!(own_identity().start > 0 && age(getpid()).unwrap() < Duration::from_secs(3600));
         assert_eq!(boot_id().len(), 36);
         assert_eq!(identify(Pid::from_raw(i32::MAX)).start, 0);
     }

@@ -17,8 +17,8 @@ use nix::errno::Errno;
 
 pub use exec::Exec;
 pub use gated::Gated;
-pub use identity::{boot_id, identify, own_identity, start_time};
-pub use reap::{adopt_orphans, ended, is_child, reap, reap_one};
+pub use identity::{age, boot_id, identify, own_identity, start_time};
+pub use reap::{adopt_orphans, children, ended, is_child, reap, reap_one};
 pub use spawn::Spawn;
 
 fn c_string(text: &OsStr) -> nix::Result<CString> {

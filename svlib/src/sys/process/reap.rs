@@ -1,5 +1,6 @@
 //! Children that have ended.
 
+use std::fs;
 use std::mem::MaybeUninit;
 
 use nix::errno::Errno;
@@ -39,6 +40,13 @@ pub fn adopt_orphans() -> Result<()> {
     prctl::set_child_subreaper(true).during("become a subreaper")
 }
 
+/// The children of this process that can be seen, ended or not (proc(5), `/proc/PID/task/TID/children`); none where the kernel
+/// does not tell.
+pub fn children() -> Vec<Pid> {
+    let text = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
 pub(super) fn wait(pid: libc::pid_t, flags: i32) -> Option<(Pid, ExitStatus)> {
     let mut status = 0;
     loop {
@@ -71,7 +79,7 @@ mod tests {
     #[test]
     fn a_child_is_ours_until_it_is_reaped() {
         let pid = Spawn::new("/bin/sh").arg("-c").arg("exit 7").spawn().unwrap();
-        assert!(is_child(pid));
+        assert!(is_child(pid) && children().contains(&pid));
         let status = loop {
             if let Some(status) = reap_one(pid) {
                 break status;

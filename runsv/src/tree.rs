@@ -1,0 +1,138 @@
+//! What belongs to a `run`: its process group or control group, and what it leaves behind (`kill-mode`).
+
+use std::fs;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use svlib::record::Tree;
+use svlib::sys::pidfd::Pidfd;
+use svlib::sys::process;
+
+use crate::cgroup::Cgroup;
+
+/// How often a group is searched that grows while it is killed.
+const ROUNDS: usize = 16;
+/// How many processes are named in a message.
+const NAMED: usize = 5;
+
+/// Processes that `run` left behind.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// They belonged to its tree and were killed.
+    pub killed: Vec<Pid>,
+    /// They live on.
+    pub alive: Vec<Pid>,
+}
+
+/// Sends `signal` to all of the tree of `run`, which has not been reaped.
+///
+/// # Errors
+/// What kill(2) reports.
+pub fn signal(tree: Tree, run: Pid, cgroup: Option<&Cgroup>, signal: Signal) -> nix::Result<()> {
+    match (tree, cgroup) {
+        (Tree::Process, _) => kill(run, signal),
+        (Tree::Cgroup, Some(cgroup)) => {
+            cgroup.signal(signal);
+            Ok(())
+        }
+        (Tree::Group | Tree::Cgroup, _) => kill(Pid::from_raw(-run.as_raw()), signal),
+    }
+}
+
+/// `run` has ended: kills what is left of its tree, and finds what is left of it besides. `known` are children of ours that
+/// it did not leave.
+pub fn end(tree: Tree, run: Pid, cgroup: Option<&Cgroup>, known: &[Pid]) -> Left {
+    let killed = match (tree, cgroup) {
+        (Tree::Process, _) => Vec::new(),
+        (Tree::Cgroup, Some(cgroup)) => {
+            let members = cgroup.members();
+            cgroup.signal(Signal::SIGKILL);
+            members
+        }
+        (Tree::Group | Tree::Cgroup, _) => kill_group(run),
+    };
+    // We are the parent of all that it left behind: we are a subreaper where this is asked for.
+    let children = process::children();
+    let alive = children.into_iter().filter(|pid| !known.contains(pid) && !killed.contains(pid)).collect();
+    Left { killed, alive }
+}
+
+/// As `2 processes (41 sleep, 42 sh)`.
+pub fn describe(pids: &[Pid]) -> String {
+    let name = |pid: &Pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{pid} {}", name.trim_end()).trim_end().to_owned()
+    };
+    let mut names: Vec<String> = pids.iter().take(NAMED).map(name).collect();
+    if pids.len() > NAMED {
+        names.push("…".into());
+    }
+    let noun = if pids.len() == 1 { "process" } else { "processes" };
+    format!("{} {noun} ({})", pids.len(), names.join(", "))
+}
+
+/// Kills the process group that `run` led. Its number may be another's by now: so each member is held, and looked at again.
+fn kill_group(run: Pid) -> Vec<Pid> {
+    let mut killed = Vec::new();
+    for _ in 0..ROUNDS {
+        if kill(Pid::from_raw(-run.as_raw()), None) == Err(Errno::ESRCH) {
+            break;
+        }
+        let members: Vec<_> = members(run).into_iter().filter(|pid| !killed.contains(pid)).collect();
+        if members.is_empty() {
+            break;
+        }
+        for pid in members {
+            if let Ok(pidfd) = Pidfd::open(pid)
+                && is_member(pid, run)
+                && pidfd.send(Some(Signal::SIGKILL)).is_ok()
+            {
+                killed.push(pid);
+            }
+        }
+    }
+    killed
+}
+
+/// All processes of the group that are no zombies.
+fn members(group: Pid) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    pids.filter(|pid| is_member(*pid, group)).collect()
+}
+
+/// Whether a process, and no zombie, is in the group and the session of that number: in a session that `run` began.
+fn is_member(pid: Pid, group: Pid) -> bool {
+    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    let rest = String::from_utf8_lossy(&stat[end..]);
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number =
+        |index: usize| fields.get(index).and_then(|field: &&str| field.parse().ok()).map(Pid::from_raw);
+    // From the state on: state, parent, group, session.
+    fields.get(1).is_some_and(|state| !matches!(*state, "Z" | "X"))
+        && number(3) == Some(group)
+        && number(4) == Some(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use svlib::sys::process::{Spawn, reap_one};
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_group_is_killed() {
+        let script = "sleep 1000 & sleep 1000 & exit 0";
+        let run =
+            Spawn::new("/bin/sh").arg("-c").arg(script).new_session().prepare().unwrap().release().unwrap();
+        while reap_one(run).is_none() {
+            std::thread::yield_now();
+        }
+        let killed = kill_group(run);
+        assert_eq!(killed.len(), 2);
+        assert!(describe(&killed).starts_with("2 processes ("));
+        assert!(kill_group(run).is_empty());
+    }
+}

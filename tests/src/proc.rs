@@ -1,0 +1,58 @@
+//! What proc(5) says of processes. All of it may be out of date at once: a test polls.
+
+use std::fs::{self, read_dir};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Some fields of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcStat {
+    /// `R`, `S`, `D`, `T` (stopped), `Z` (a zombie), …
+    pub state: char,
+    /// The parent's process id.
+    pub parent: u32,
+    /// The process group.
+    pub group: u32,
+    /// When it was started, in clock ticks since the boot.
+    pub start: u64,
+}
+
+impl ProcStat {
+    /// Of a process, while there is one.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may itself hold parentheses and blanks.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            start: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// Every process there is, zombies too.
+pub fn all_processes() -> Vec<u32> {
+    let Ok(entries) = read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// The process that has a file locked by flock(2), exclusively. To try the lock would be to take it for a moment.
+pub fn lock_holder(path: &Path) -> Option<u32> {
+    let file = fs::metadata(path).ok()?;
+    let (major, minor) = (nix::libc::major(file.dev()), nix::libc::minor(file.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, "WRITE", pid, locked, ..] if locked == place => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
