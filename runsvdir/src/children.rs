@@ -33,26 +33,15 @@ pub fn signal_all(signal: Signal) {
 }
 
 fn all() -> Vec<Pid> {
-    // A child is listed with the thread that started it (proc(5)); orphans come to the first one.
-    let threads = names("/proc/self/task").map(|thread| format!("/proc/self/task/{thread}/children"));
-    let listed: Option<Vec<String>> = threads.map(|path| fs::read_to_string(path).ok()).collect();
-    let pids: Vec<i32> = match listed {
-        Some(lists) if !lists.is_empty() => lists
-            .iter()
-            .flat_map(|list| list.split_ascii_whitespace())
-            .filter_map(|pid| pid.parse().ok())
-            .collect(),
-        // The kernel does not list them (before Linux 3.5, or without CONFIG_PROC_CHILDREN).
-        _ => names("/proc").collect(),
-    };
+    let mut pids = process::children();
+    if pids.is_empty() {
+        // The kernel may not list them.
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids = numbers.map(Pid::from_raw).collect();
+    }
     // /proc may be that of another namespace, with other numbers.
-    pids.into_iter().filter(|pid| *pid > 0).map(Pid::from_raw).filter(|pid| process::is_child(*pid)).collect()
-}
-
-/// The names in a directory that are numbers.
-fn names(directory: &str) -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    pids.into_iter().filter(|pid| pid.as_raw() > 0 && process::is_child(*pid)).collect()
 }
 
 #[cfg(test)]

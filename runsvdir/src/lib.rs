@@ -2,12 +2,19 @@
 //!
 //! ```text
 //! notifications, mounts, five seconds → schedule → scan → Sighting ─┐
-//! child signals ────────────────────────────────→ reaped processes ─┴→ plan → start, terminate → executor
+//! child signals, pidfds ──────────────→ runsvs that have ended ─────┴→ plan → start, TERM → executor → runsv
+//! runsvs' sockets → keeper: what outlives a runsv, how orphans ended ←─────────────────────────┘
+//! TERM, INT, HUP as init → stop → TERM, KILL, exit
+//! USR2 → reexec: state → the next program in this process → startup
 //! standard error of the tree → log_argument → readproctitle → own argument memory
 //! ```
 //!
-//! [`plan`], [`schedule`] and [`readproctitle`] are pure: they decide, [`event_loop`] performs. [`changes`] tells when a
-//! look at the directory is worth its while; in between, runsvdir sleeps in poll(2) without a deadline.
+//! [`plan`], [`schedule`], [`stop`], [`state`], [`strangers`] and [`readproctitle`] are pure: they decide, [`event_loop`]
+//! performs. [`changes`] tells when a look at the directory is worth its while; in between, runsvdir sleeps in poll(2)
+//! without a deadline.
+//!
+//! A runsvdir that is killed leaves its runsvs running. [`presence`] finds them, by their records, for the next one, to
+//! which they have no socket: nothing is held for them until they are started again.
 #![forbid(unsafe_code)]
 
 use std::env;

@@ -145,7 +145,8 @@ impl Plan {
         })
     }
 
-    /// Takes in what a look at the directory showed; the answer is every runsv to send TERM, once each.
+    /// Takes in what a look at the directory showed; the answer is every runsv to send TERM, once each time that its
+    /// directory vanishes.
     #[must_use]
     pub fn observe(&mut self, sighting: Sighting, now: Duration) -> Vec<Identity> {
         self.looks += 1;
@@ -175,7 +176,12 @@ impl Plan {
                     self.leaving.insert(&service.name, identity);
                     service.process = Process::Leaving { is_back: false, was: service.name.clone() };
                 }
-                Process::Leaving { is_back, .. } => *is_back = false,
+                // It may have been told to stay meanwhile, as runsv(8) says of `u`.
+                Process::Leaving { is_back, .. } => {
+                    if mem::replace(is_back, false) {
+                        terminate.push(identity);
+                    }
+                }
             }
         }
         terminate
@@ -249,9 +255,11 @@ impl Plan {
         self.queue.first().map(|(start_at, _)| (*start_at).max(self.held_until))
     }
 
-    /// The services that are present and have a runsv: not those whose runsv was already sent TERM.
+    /// The services that are present and have a runsv.
     pub fn running(&self) -> impl Iterator<Item = Identity> {
-        let running = |service: &Service| matches!(service.process, Process::Running { .. });
+        let running = |service: &Service| {
+            matches!(service.process, Process::Running { .. } | Process::Leaving { is_back: true, .. })
+        };
         self.services.iter().filter(move |(_, service)| running(service)).map(|(identity, _)| *identity)
     }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_log;
 mod bad_service;
 mod chaos;
+mod container;
 mod crashes;
 mod idle;
 mod many_services;
@@ -13,6 +14,7 @@ mod modern_options;
 mod numbered;
 mod odd_names;
 mod runsv_better;
+mod runsvdir_takeover;
 mod shortage;
 mod story;
 mod sv_better;
@@ -42,12 +44,14 @@ const GROUPS: &[Group] = &[
     ("bad_log", bad_log::CASES),
     ("bad_service", bad_service::CASES),
     ("chaos", chaos::CASES),
+    ("container", container::CASES),
     ("crashes", crashes::CASES),
     ("idle", idle::CASES),
     ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
     ("runsv_better", runsv_better::CASES),
+    ("runsvdir_takeover", runsvdir_takeover::CASES),
     ("shortage", shortage::CASES),
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),

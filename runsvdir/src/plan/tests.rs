@@ -83,6 +83,20 @@ fn a_directory_that_is_back_waits_for_the_runsv_that_leaves() {
 }
 
 #[test]
+fn one_that_is_back_and_vanishes_again_is_told_again() {
+    let mut plan = Plan::default();
+    let _ = plan.observe(whole(&[(A, "a")]), at(0));
+    start_all(&mut plan, at(0));
+    assert_eq!(plan.observe(whole(&[]), at(1000)), [A]);
+    assert!(plan.observe(whole(&[]), at(1500)).is_empty());
+    assert!(plan.observe(whole(&[(A, "a")]), at(2000)).is_empty());
+    // It may have been told to stay.
+    assert_eq!(plan.running().collect::<Vec<_>>(), [A]);
+    assert_eq!(plan.observe(whole(&[]), at(3000)), [A]);
+    assert!(plan.observe(whole(&[]), at(4000)).is_empty());
+}
+
+#[test]
 fn another_directory_of_the_same_name_waits_for_the_runsv_that_leaves() {
     let mut plan = Plan::default();
     let _ = plan.observe(whole(&[(A, "web")]), at(0));
@@ -254,8 +268,8 @@ impl Model {
         for (number, name) in gone {
             self.present.remove(&number);
             self.last_start.remove(&number);
-            if let Some(told @ None) = self.runsvs.get_mut(&number) {
-                *told = Some(name);
+            if let Some(told) = self.runsvs.get_mut(&number) {
+                told.get_or_insert(name);
                 expected.push(number);
             }
         }
@@ -298,12 +312,13 @@ impl Model {
     }
 
     fn check(&self, plan: &Plan) {
-        let numbers = |told: bool| {
-            let runsvs = self.runsvs.iter().filter(move |(_, name)| name.is_some() == told);
-            runsvs.map(|(number, _)| directory(*number)).collect::<BTreeSet<_>>()
+        let of = |numbers: Vec<&u64>| {
+            numbers.into_iter().map(|number| directory(*number)).collect::<BTreeSet<_>>()
         };
-        assert_eq!(plan.running().collect::<BTreeSet<_>>(), numbers(false));
-        assert_eq!(plan.leaving().map(|(identity, _)| identity).collect::<BTreeSet<_>>(), numbers(true));
+        let present = self.runsvs.keys().filter(|number| self.present.contains_key(number));
+        assert_eq!(plan.running().collect::<BTreeSet<_>>(), of(present.collect()));
+        let told = self.runsvs.iter().filter(|(_, told)| told.is_some()).map(|(number, _)| number);
+        assert_eq!(plan.leaving().map(|(identity, _)| identity).collect::<BTreeSet<_>>(), of(told.collect()));
     }
 
     /// Once nothing fails and time passes, every directory present is served, and no other.
