@@ -103,6 +103,8 @@ fn ends_removed_services(subject: &Subject) {
     fs::rename(web.dir(), sandbox.join("services/.web")).unwrap();
     eventually("service and runsv end", || (!is_running(pid) && !is_running(runsv)).then_some(()));
     let web = Service::at(sandbox.join("services/.web"));
+    // What holds the fifos of a runsv for the next one lets them go when it notices the end.
+    eventually("nobody is there", || (!web.is_ok()).then_some(()));
     holds_for(Duration::from_millis(1500), "not restarted", || !web.is_ok());
     assert_eq!(web.stat(), "down");
     assert_eq!(stays.stat(), "run");
