@@ -1,97 +1,37 @@
-//! One thread that waits for signals, changes, the log and the next deadline, and for nothing else.
+//! One thread that waits for signals, changes, runsvs, the log and the next deadline, and for nothing else.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::errno::Errno;
+use nix::unistd::{Pid, getpid};
+use svlib::Error;
 use svlib::diag::Diag;
+use svlib::exit_status::ExitStatus;
 use svlib::sys::poll::{PollFd, PollFlags};
 use svlib::sys::signal::{Signal, Signals};
-use svlib::sys::{clock, environment, memory, poll, process};
-use svlib::{Context, Error, Result, keeper};
+use svlib::sys::{clock, memory, poll};
 
 use crate::changes::Changes;
-use crate::cli::Request;
+use crate::children;
 use crate::executor::{Executor, Reaped};
-use crate::limits;
 use crate::log_argument::LogArgument;
-use crate::plan::{Identity, Plan};
-use crate::poller::Poller;
+use crate::plan::{Identity, Plan, Sighting};
+use crate::reexec::SelfTest;
 use crate::scan::{Scan, scan};
 use crate::schedule::Schedule;
+use crate::state::State;
+use crate::stop::{Left, Step, Stop};
 
-/// The exit code of a fatal error.
-const FATAL: u8 = 100;
 /// The exit code after HUP.
 const HUNG_UP: u8 = 111;
 /// How many runsvs are started before signals are looked at again.
 const BATCH: usize = 32;
 
-/// Supervises `request.directory` until TERM or HUP.
-pub fn run(request: Request) -> ExitCode {
-    let diag = Diag::new("runsvdir", Some(request.directory.as_os_str()));
-    let (signals, poller) = match prepare(&request) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            diag.fatal(&error);
-            return ExitCode::from(FATAL);
-        }
-    };
-    let log = install_log(&request, &diag);
-    let mut executor = Executor::new(request.directory, request.new_sessions, poller);
-    executor.descriptor_limit = limits::raise_descriptors();
-    // Of a killed runsv there may be orphans whose end its successor must know of.
-    if let Err(error) = process::adopt_orphans() {
-        diag.warning(&error);
-    }
-    // It is for this process at most, and its runsvs get their own.
-    let _ = environment::take(keeper::VARIABLE);
-    Supervisor {
-        diag,
-        log,
-        executor,
-        signals,
-        changes: Changes::new(),
-        schedule: Schedule::new(now()),
-        plan: Plan::default(),
-        reported: BTreeSet::new(),
-    }
-    .run()
-}
-
-/// What must work before anything is started.
-///
-/// A services directory that is not there may come later, by a mount say, and is waited for as runit does. What
-/// is there and is no directory is a mistake.
-fn prepare(request: &Request) -> Result<(Signals, Poller)> {
-    let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD])?;
-    let not_a_directory = match fs::metadata(&request.directory) {
-        Ok(found) => !found.is_dir(),
-        Err(error) => error.kind() == ErrorKind::NotADirectory,
-    };
-    if not_a_directory {
-        return Err(Errno::ENOTDIR).on("open directory", &request.directory);
-    }
-    Ok((signals, Poller::new()?))
-}
-
-fn install_log(request: &Request, diag: &Diag) -> Option<LogArgument> {
-    let argument = request.log.as_ref()?;
-    match LogArgument::install(argument, now()) {
-        Ok(Some(log)) => return Some(log),
-        Ok(None) => diag.warning(&"log must have at least seven characters."),
-        Err(error) => diag.warning(&error),
-    }
-    diag.warning(&"log service disabled.");
-    None
-}
-
-fn now() -> Duration {
+/// The time.
+pub fn now() -> Duration {
     clock::now().monotonic
 }
 
@@ -101,34 +41,87 @@ enum Source {
     Signals,
     Notifications,
     Mounts,
-    Log,
     Runsvs,
+    Log,
 }
 
-struct Supervisor {
+/// All that there is at run time.
+#[derive(Debug)]
+pub struct Supervisor {
     diag: Diag,
-    log: Option<LogArgument>,
-    executor: Executor,
     signals: Signals,
+    executor: Executor,
+    plan: Plan,
+    log: Option<LogArgument>,
     changes: Changes,
     schedule: Schedule,
-    plan: Plan,
     /// The problems of the last look: what lasts is said once.
     reported: BTreeSet<String>,
+    /// TERM, INT and HUP stop everything first.
+    init: bool,
+    stop_timeout: Duration,
+    stop: Option<Stop>,
+    /// It was said who had to be killed.
+    has_told_late: bool,
+    self_test: Option<SelfTest>,
 }
 
 impl Supervisor {
-    fn run(mut self) -> ExitCode {
+    /// A supervisor that has not looked at the directory yet.
+    #[must_use]
+    pub fn new(
+        diag: Diag,
+        signals: Signals,
+        executor: Executor,
+        plan: Plan,
+        log: Option<LogArgument>,
+    ) -> Self {
+        Self {
+            diag,
+            signals,
+            executor,
+            plan,
+            log,
+            changes: Changes::new(),
+            schedule: Schedule::new(now()),
+            reported: BTreeSet::new(),
+            init: false,
+            stop_timeout: Duration::ZERO,
+            stop: None,
+            has_told_late: false,
+            self_test: None,
+        }
+    }
+
+    /// This one, as `init` or not: how long a stop may take then, and one that is under way already.
+    #[must_use]
+    pub fn stopping(self, init: bool, stop_timeout: Duration, stop: Option<Stop>) -> Self {
+        Self { init, stop_timeout, stop, ..self }
+    }
+
+    /// Supervises until a signal ends it.
+    pub fn run(mut self) -> ExitCode {
+        // Who started this process may have left it children, and the notice of their end may be gone.
+        self.reap();
         loop {
             let now = now();
-            if self.schedule.next().is_some_and(|due| due <= now) {
-                self.look(now);
-            }
-            if !self.schedule.is_stale() {
-                self.start(now);
+            if self.stop.is_some() {
+                if let Some(code) = self.go_on_stopping(now) {
+                    return ExitCode::from(code);
+                }
+            } else {
+                if self.schedule.next().is_some_and(|due| due <= now) {
+                    self.look(now);
+                }
+                if !self.schedule.is_stale() {
+                    self.start(now);
+                }
             }
             if let Some(log) = &mut self.log {
                 log.tick(now);
+            }
+            if let Some(self_test) = &mut self.self_test {
+                self_test.hurry(now);
             }
             self.wait();
             if let Some(code) = self.take_signals() {
@@ -145,11 +138,15 @@ impl Supervisor {
             found.unwrap_or_else(|error| Scan { problems: vec![error], ..Scan::default() });
         let sufficient = self.changes.are_complete() && sighting.whole && sighting.uncertain.is_empty();
         self.report(&problems);
-        let vanished = self.plan.observe(sighting, began);
-        self.executor.signal(vanished, Signal::SIGTERM);
-        self.executor.forget_unknown(|service| self.plan.knows(service));
+        self.observe(sighting, began);
         memory::trim();
         self.schedule.looked(began, now(), sufficient);
+    }
+
+    fn observe(&mut self, sighting: Sighting, now: Duration) {
+        let vanished = self.plan.observe(sighting, now);
+        self.executor.signal(vanished, Signal::SIGTERM);
+        self.executor.forget_unknown(|service| self.plan.knows(service));
     }
 
     fn report(&mut self, problems: &[Error]) {
@@ -181,14 +178,16 @@ impl Supervisor {
 
     /// Waits for an event or the next deadline, and takes in all but signals.
     fn wait(&mut self) {
-        let start = if self.schedule.is_stale() { None } else { self.plan.next_start() };
-        let dot = self.log.as_ref().map(LogArgument::next_dot);
-        let deadline = [self.schedule.next(), start, dot].into_iter().flatten().min();
-
-        let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN)];
-        sources.extend(self.changes.notifications().map(|fd| (Source::Notifications, fd, PollFlags::POLLIN)));
-        sources.extend(self.changes.mounts().map(|fd| (Source::Mounts, fd, PollFlags::POLLPRI)));
-        sources.push((Source::Runsvs, self.executor.poller().as_fd(), PollFlags::POLLIN));
+        let deadline = self.deadline();
+        let mut sources = vec![
+            (Source::Signals, self.signals.as_fd(), PollFlags::POLLIN),
+            (Source::Runsvs, self.executor.poller().as_fd(), PollFlags::POLLIN),
+        ];
+        if self.stop.is_none() {
+            let notifications = self.changes.notifications();
+            sources.extend(notifications.map(|fd| (Source::Notifications, fd, PollFlags::POLLIN)));
+            sources.extend(self.changes.mounts().map(|fd| (Source::Mounts, fd, PollFlags::POLLPRI)));
+        }
         sources.extend(self.log.as_ref().map(|log| (Source::Log, log.pipe(), PollFlags::POLLIN)));
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
@@ -209,12 +208,12 @@ impl Supervisor {
                         self.schedule.changed(now());
                     }
                 }
+                Source::Mounts => self.schedule.changed(now()),
                 Source::Runsvs => {
                     for service in self.executor.take_in() {
                         self.runsv_ended(service);
                     }
                 }
-                Source::Mounts => self.schedule.changed(now()),
                 Source::Log => {
                     if let Some(log) = &mut self.log {
                         log.read();
@@ -224,16 +223,30 @@ impl Supervisor {
         }
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        let dot = self.log.as_ref().map(LogArgument::next_dot);
+        let self_test = self.self_test.as_ref().and_then(SelfTest::deadline);
+        let (look, start) = match &self.stop {
+            Some(stop) => (Some(stop.next()), None),
+            None if self.schedule.is_stale() => (self.schedule.next(), None),
+            None => (self.schedule.next(), self.plan.next_start()),
+        };
+        [look, start, dot, self_test].into_iter().flatten().min()
+    }
+
     /// Acts on signals. Some code: it is time to exit with it.
     fn take_signals(&mut self) -> Option<ExitCode> {
         let mut child = false;
         while let Ok(Some(signal)) = self.signals.next() {
             match signal {
+                Signal::SIGTERM | Signal::SIGINT if self.init => self.begin_to_stop(0),
+                Signal::SIGHUP if self.init => self.begin_to_stop(HUNG_UP),
                 Signal::SIGTERM => return Some(ExitCode::SUCCESS),
                 Signal::SIGHUP => {
                     self.executor.signal(self.plan.running(), Signal::SIGTERM);
                     return Some(ExitCode::from(HUNG_UP));
                 }
+                Signal::SIGUSR2 => self.begin_to_reexec(),
                 _ => child = true,
             }
         }
@@ -246,8 +259,9 @@ impl Supervisor {
     /// Collects every child that has ended, also those this process did not start.
     fn reap(&mut self) {
         while let Some(reaped) = self.executor.reap() {
-            if let Reaped::Runsv(service) = reaped {
-                self.runsv_ended(service);
+            match reaped {
+                Reaped::Runsv(service) => self.runsv_ended(service),
+                Reaped::Stranger(pid, status) => self.stranger_ended(pid, status),
             }
         }
     }
@@ -262,5 +276,78 @@ impl Supervisor {
         if !self.changes.are_complete() {
             self.schedule.changed(now);
         }
+    }
+
+    /// From now on nothing is started, and the directory does not matter.
+    fn begin_to_stop(&mut self, code: u8) {
+        if self.stop.is_none() {
+            let now = now();
+            self.stop = Some(Stop::new(code, now, self.stop_timeout));
+            self.observe(Sighting { whole: true, ..Sighting::default() }, now);
+        }
+    }
+
+    /// Some code: all has been done, and it is time to exit with it.
+    fn go_on_stopping(&mut self, now: Duration) -> Option<u8> {
+        loop {
+            let left = Left { runsvs: self.executor.has_runsvs(), children: children::any() };
+            match self.stop.as_mut()?.step(left, now)? {
+                Step::KillServices => {
+                    for (_, name) in self.plan.leaving() {
+                        self.executor.kill_service(name);
+                    }
+                    self.tell_late();
+                }
+                Step::EndOrphans => children::signal_all(Signal::SIGTERM),
+                Step::KillAll => {
+                    let runsvs = self.plan.leaving().map(|(service, _)| service);
+                    self.executor.signal(runsvs, Signal::SIGKILL);
+                    children::signal_all(Signal::SIGKILL);
+                    self.tell_late();
+                }
+                Step::Exit(code) => return Some(code),
+            }
+        }
+    }
+
+    /// Says who has not stopped in time.
+    fn tell_late(&mut self) {
+        let mut names = OsString::new();
+        for (_, name) in self.plan.leaving() {
+            names.push(if names.is_empty() { "" } else { ", " });
+            names.push(name);
+        }
+        if !names.is_empty() && !self.has_told_late {
+            self.has_told_late = true;
+            self.diag.warning(&("killed, not having stopped in time: ", names));
+        }
+    }
+
+    fn begin_to_reexec(&mut self) {
+        if self.self_test.is_none() {
+            match SelfTest::start(&self.state(), now()) {
+                Ok(self_test) => self.self_test = Some(self_test),
+                Err(error) => self.diag.warning(&("unable to reexec: ", error, ": going on")),
+            }
+        }
+    }
+
+    fn stranger_ended(&mut self, pid: Pid, status: ExitStatus) {
+        if let Some(self_test) = self.self_test.take_if(|self_test| self_test.is(pid)) {
+            let mut descriptors = self.executor.descriptors();
+            descriptors.extend(self.log.as_ref().map(LogArgument::pipe));
+            let reason = self_test.passed(status, &self.state(), &descriptors);
+            self.diag.warning(&("unable to reexec: ", reason, ": going on"));
+        }
+    }
+
+    /// What the next runsvdir in this process has to know.
+    fn state(&self) -> State {
+        let mut state = State::new(getpid());
+        self.executor.save(&mut state);
+        state.log = self.log.as_ref().map(LogArgument::save);
+        state.stop.clone_from(&self.stop);
+        state.services = self.plan.entries().collect();
+        state
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd as _;
+use std::mem;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::keeper::{DESCRIPTOR, VARIABLE};
-use svlib::sys::pidfd::Pidfd;
+use svlib::record::ProcessId;
+use svlib::sys::pidfd::{Found, Pidfd};
 use svlib::sys::process::{self, Spawn};
 use svlib::sys::signal::{self, Signal};
 use svlib::sys::{fd, fifo};
@@ -19,6 +21,8 @@ use crate::keeper::Keeper;
 use crate::plan::{Identity, Outcome};
 use crate::poller::{Poller, Source, Token};
 use crate::presence::{self, Presence};
+use crate::reexec::Inheritance;
+use crate::state::{self, State};
 
 /// Starts and ends runsv processes.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ enum Runsv {
     /// A child that has not been reaped: its number is nobody else's.
     Child(Pid),
     /// One that another runsvdir started.
-    Adopted(Pidfd, Token),
+    Adopted(ProcessId, Pidfd, Token),
 }
 
 /// What a child was that has been reaped.
@@ -80,8 +84,8 @@ impl Executor {
             match presence::look(&self.directory.join(name))? {
                 Presence::Nobody => {}
                 Presence::Unproven => return Ok(Outcome::Occupied),
-                Presence::Runsv(pidfd) => {
-                    self.adopt(service, pidfd)?;
+                Presence::Runsv(process, pidfd) => {
+                    self.adopt(service, process, pidfd)?;
                     return Ok(Outcome::Running);
                 }
             }
@@ -111,30 +115,13 @@ impl Executor {
         }
     }
 
-    /// Takes a runsv over that another runsvdir started.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be waited for.
-    pub fn adopt(&mut self, service: Identity, pidfd: Pidfd) -> Result<()> {
-        let token = self.poller.add(&pidfd, Source::Runsv(service))?;
-        self.runsvs.insert(service, Runsv::Adopted(pidfd, token));
-        Ok(())
-    }
-
-    /// Goes on with a runsv that is a child of this process already.
-    pub fn resume(&mut self, service: Identity, pid: Pid) {
-        self.runsvs.insert(service, Runsv::Child(pid));
-        self.children.insert(pid, service);
-    }
-
     /// Sends a signal to the runsv of each service.
     pub fn signal(&self, services: impl IntoIterator<Item = Identity>, signal: Signal) {
         for service in services {
             // It has ended and that is about to be noticed: there is nothing left to end.
             match self.runsvs.get(&service) {
                 Some(Runsv::Child(pid)) => drop(signal::send(*pid, signal)),
-                Some(Runsv::Adopted(pidfd, _)) => drop(pidfd.send(Some(signal))),
+                Some(Runsv::Adopted(_, pidfd, _)) => drop(pidfd.send(Some(signal))),
                 None => {}
             }
         }
@@ -171,7 +158,7 @@ impl Executor {
             match source {
                 Source::Socket(service) => self.keeper.read(service, &mut self.poller),
                 Source::Runsv(service) => {
-                    if let Some(Runsv::Adopted(pidfd, token)) = self.runsvs.remove(&service) {
+                    if let Some(Runsv::Adopted(_, pidfd, token)) = self.runsvs.remove(&service) {
                         self.poller.remove(&pidfd, token);
                     }
                     ended.push(service);
@@ -201,10 +188,80 @@ impl Executor {
         &self.poller
     }
 
-    /// How many runsvs there are.
+    /// Whether there is a runsv.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.runsvs.len()
+    pub fn has_runsvs(&self) -> bool {
+        !self.runsvs.is_empty()
+    }
+
+    /// Writes down what the next runsvdir in this process has to know.
+    pub fn save(&self, state: &mut State) {
+        state.descriptor_limit = self.descriptor_limit;
+        state.runsvs = self.runsvs.iter().map(|(service, runsv)| (*service, runsv.to_state())).collect();
+        for (service, socket, held) in self.keeper.kept() {
+            state.sockets.extend(socket.map(|socket| (service, socket.as_raw_fd())));
+            let held: Vec<_> = held.iter().map(|(held, fd)| (*held, fd.as_raw_fd())).collect();
+            if !held.is_empty() {
+                state.held.push((service, held));
+            }
+        }
+        state.strangers = self.keeper.strangers().clone();
+    }
+
+    /// The descriptors that [`Executor::save`] names.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let kept = self.keeper.kept();
+        kept.flat_map(|(_, socket, held)| socket.into_iter().chain(held.iter().map(|(_, fd)| fd.as_fd())))
+            .collect()
+    }
+
+    /// Goes on where the runsvdir before this one in the same process was. The answer is every service whose runsv has
+    /// ended meanwhile, or cannot be held.
+    pub fn resume(&mut self, inheritance: &mut Inheritance) -> Vec<Identity> {
+        let State { descriptor_limit, runsvs, strangers, .. } = &mut inheritance.state;
+        self.descriptor_limit = *descriptor_limit;
+        self.keeper = Keeper::new(mem::take(strangers));
+        for (service, kept) in inheritance.kept.drain() {
+            self.keeper.resume(service, kept, &mut self.poller);
+        }
+        let mut ended = Vec::new();
+        for (service, runsv) in runsvs.iter() {
+            let is_held = match runsv {
+                state::Runsv::Child(pid) => {
+                    let is_child = process::is_child(*pid);
+                    if is_child {
+                        self.runsvs.insert(*service, Runsv::Child(*pid));
+                        self.children.insert(*pid, *service);
+                    }
+                    is_child
+                }
+                state::Runsv::Adopted(process) => match Pidfd::find(*process) {
+                    Ok(Found::Alive(pidfd)) => self.adopt(*service, *process, pidfd).is_ok(),
+                    _ => false,
+                },
+            };
+            if !is_held {
+                ended.push(*service);
+            }
+        }
+        ended
+    }
+
+    /// Takes a runsv over that another runsvdir started.
+    fn adopt(&mut self, service: Identity, process: ProcessId, pidfd: Pidfd) -> Result<()> {
+        let token = self.poller.add(&pidfd, Source::Runsv(service))?;
+        self.runsvs.insert(service, Runsv::Adopted(process, pidfd, token));
+        Ok(())
+    }
+}
+
+impl Runsv {
+    fn to_state(&self) -> state::Runsv {
+        match self {
+            Self::Child(pid) => state::Runsv::Child(*pid),
+            Self::Adopted(process, ..) => state::Runsv::Adopted(*process),
+        }
     }
 }
 

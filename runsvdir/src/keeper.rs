@@ -25,16 +25,25 @@ const BATCH: usize = 16;
 /// The sockets to all runsvs, and what they gave.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    kept: HashMap<Identity, Kept>,
+    kept: HashMap<Identity, Open>,
     strangers: Strangers,
     complaint: Option<Error>,
     has_complained: bool,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Open {
     socket: Option<(OwnedFd, Token)>,
     held: Vec<(Held, OwnedFd)>,
+}
+
+/// What is kept for one service.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The socket to its runsv.
+    pub socket: Option<OwnedFd>,
+    /// What that gave.
+    pub held: Vec<(Held, OwnedFd)>,
 }
 
 impl Keeper {
@@ -44,25 +53,13 @@ impl Keeper {
         Self { strangers, ..Self::default() }
     }
 
-    /// Goes on with the socket to a runsv, and with what is held for it.
-    ///
-    /// # Errors
-    ///
-    /// The socket cannot be waited for; it is then closed.
-    pub fn resume(
-        &mut self,
-        service: Identity,
-        socket: Option<OwnedFd>,
-        held: Vec<(Held, OwnedFd)>,
-        poller: &mut Poller,
-    ) -> Result<()> {
-        let socket = socket.map(|end| poller.add(&end, Source::Socket(service)).map(|token| (end, token)));
-        let (socket, result) = match socket.transpose() {
-            Ok(socket) => (socket, Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        self.kept.insert(service, Kept { socket, held });
-        result
+    /// Goes on with the socket to a runsv, and with what is held for it. A socket that cannot be waited for is closed.
+    pub fn resume(&mut self, service: Identity, Kept { socket, held }: Kept, poller: &mut Poller) {
+        let socket = socket.and_then(|end| {
+            let token = poller.add(&end, Source::Socket(service));
+            token.map_err(|error| self.complain(error)).ok().map(|token| (end, token))
+        });
+        self.kept.insert(service, Open { socket, held });
     }
 
     /// Whether something is held for the successor of a runsv that was killed, or for one that runs.
@@ -157,7 +154,7 @@ impl Keeper {
 
     /// The socket to the runsv of a service, and what is held for it.
     pub fn kept(&self) -> impl Iterator<Item = (Identity, Option<BorrowedFd<'_>>, &[(Held, OwnedFd)])> {
-        self.kept.iter().map(|(service, Kept { socket, held })| {
+        self.kept.iter().map(|(service, Open { socket, held })| {
             (*service, socket.as_ref().map(|(end, _)| end.as_fd()), held.as_slice())
         })
     }

@@ -14,6 +14,7 @@ use std::env;
 use std::process::ExitCode;
 
 pub mod changes;
+pub mod children;
 pub mod cli;
 pub mod event_loop;
 pub mod executor;
@@ -24,14 +25,21 @@ pub mod plan;
 pub mod poller;
 pub mod presence;
 pub mod readproctitle;
+pub mod reexec;
 pub mod scan;
 pub mod schedule;
+pub mod startup;
+pub mod state;
+pub mod stop;
 pub mod strangers;
 
 /// Runs the program with the arguments and environment of this process.
 pub fn main() -> ExitCode {
+    if reexec::is_self_test(env::args_os()) {
+        return reexec::self_test();
+    }
     match cli::request(env::args_os()) {
-        Ok(request) => event_loop::run(request),
+        Ok(request) => startup::run(request),
         Err(code) => code,
     }
 }

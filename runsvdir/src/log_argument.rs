@@ -3,7 +3,7 @@
 //! Standard error becomes a pipe that all children inherit and this process alone reads. Neither end blocks:
 //! a service must not wait because nobody reads, and this process must not wait for itself.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
@@ -28,15 +28,24 @@ pub struct LogArgument {
 }
 
 impl LogArgument {
-    /// Turns standard error into the log; none if the argument is too short. The first dot is due at `now`.
+    /// Turns standard error into the log; none if the argument is too short. The first dot is due at `now`. Where another
+    /// runsvdir in this process did so before, its pipe and the time of its next dot are `inherited`, and the argument
+    /// says what the log shows.
     ///
     /// # Errors
     ///
     /// No pipe could be made of standard error, or the C library does not tell where the arguments are (ENOSYS).
-    pub fn install(argument: &cli::LogArgument, now: Duration) -> Result<Option<Self>> {
+    pub fn install(
+        argument: &cli::LogArgument,
+        now: Duration,
+        inherited: Option<(OwnedFd, Duration)>,
+    ) -> Result<Option<Self>> {
         let Some(log) = RollingLog::new(argument.text.as_bytes()) else { return Ok(None) };
         let memory = proctitle::Argument::at(argument.index).ok_or(Errno::ENOSYS);
         let memory = memory.during("show the log in the process list")?;
+        if let Some((pipe, next_dot)) = inherited {
+            return Ok(Some(Self { log, memory, pipe, next_dot }));
+        }
         let (pipe, writing) = fd::pipe()?;
         fd::set_nonblocking(&pipe, true)?;
         fd::set_nonblocking(&writing, true)?;
@@ -48,6 +57,12 @@ impl LogArgument {
     #[must_use]
     pub fn pipe(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+
+    /// The number of the pipe, and when the next dot is due.
+    #[must_use]
+    pub fn save(&self) -> (RawFd, Duration) {
+        (self.pipe.as_raw_fd(), self.next_dot)
     }
 
     /// Shows what was written, as much of it as one read gives: the rest must not keep the loop from its other work.
@@ -87,8 +102,8 @@ mod tests {
     #[test]
     fn an_argument_that_cannot_be_found_in_memory_is_not_one_that_is_too_short() {
         let argument = |text: &str| cli::LogArgument { text: text.into(), index: usize::MAX };
-        let error = LogArgument::install(&argument("long enough"), Duration::ZERO).unwrap_err();
+        let error = LogArgument::install(&argument("long enough"), Duration::ZERO, None).unwrap_err();
         assert_eq!(error.to_string(), "unable to show the log in the process list: Function not implemented");
-        assert!(LogArgument::install(&argument("short"), Duration::ZERO).unwrap().is_none());
+        assert!(LogArgument::install(&argument("short"), Duration::ZERO, None).unwrap().is_none());
     }
 }

@@ -22,7 +22,7 @@ pub enum Presence {
     /// Nobody.
     Nobody,
     /// The runsv that the record names, and proves to be.
-    Runsv(Pidfd),
+    Runsv(ProcessId, Pidfd),
     /// Somebody that cannot be told from another process.
     Unproven,
 }
@@ -43,7 +43,7 @@ pub fn look(directory: &Path) -> Result<Presence> {
     let path = directory.join(paths::RECORD);
     let Some(supervisor) = recorded(&path).on("read", &path)? else { return Ok(Presence::Unproven) };
     match Pidfd::find(supervisor) {
-        Ok(Found::Alive(pidfd)) => Ok(Presence::Runsv(pidfd)),
+        Ok(Found::Alive(pidfd)) => Ok(Presence::Runsv(supervisor, pidfd)),
         Ok(Found::Gone | Found::Unproven(_)) => Ok(Presence::Unproven),
         Err(errno) if is_shortage(errno) => Err(errno).during("look for runsv"),
         Err(_) => Ok(Presence::Unproven),
@@ -121,7 +121,7 @@ mod tests {
         };
         let own = own_identity();
         let record = Record { boot: process::boot_id(), supervisor: Some(own), ..Record::default() };
-        assert!(matches!(found(record.clone()), Presence::Runsv(_)));
+        assert!(matches!(found(record.clone()), Presence::Runsv(..)));
         let later = ProcessId { start: own.start + 1, ..own };
         let others = [
             Record { supervisor: None, ..record.clone() },
