@@ -183,7 +183,7 @@ impl World {
         // A supervisor that takes over may find that both `finish` and a control script are owed.
         let is_script = |action: &&Action| matches!(action, Action::Spawn(Program::Control(_)));
         let spawns = actions.iter().filter(|action| matches!(action, Action::Spawn(_)));
-        let (scripts, others): (Vec<_>, Vec<_>) = spawns.partition(is_script);
+        let (scripts, others): (Vec<&Action>, Vec<&Action>) = spawns.partition(is_script);
         assert!(scripts.len() <= 1 && others.len() <= 1, "{actions:?}");
     }
 
@@ -282,7 +282,9 @@ impl World {
     fn answer(&mut self, answer: Answer) {
         let program = self.asked.remove(0);
         if program == Program::Run {
-            self.started = Some(self.ms);
+            // A start that fails is not written down if the supervisor is killed now: the next one tries it at once.
+            let is_known = matches!(answer, Answer::Started) || self.crash.is_none();
+            self.started = is_known.then_some(self.ms);
         }
         let outcome = match answer {
             Answer::Started => {
