@@ -200,7 +200,7 @@ impl Step {
             Command::Terminate => {
                 self.state.got_term |= sent;
                 if self.state.run().is_some() {
-                    self.state.told_to_end = true;
+                    self.told_to_end();
                     let timeout = self.state.settings.timeout_kill;
                     self.state.kill_at =
                         self.state.kill_at.or(timeout.map(|timeout| self.now.monotonic + timeout));
@@ -211,11 +211,22 @@ impl Step {
                     self.script(if exit { Command::Exit } else { Command::Down });
                 }
             }
-            Command::Kill => self.state.told_to_end = true,
+            Command::Kill => self.told_to_end(),
             Command::Pause => self.state.paused = true,
-            Command::Continue => self.state.paused = false,
+            Command::Continue => {
+                self.state.paused = false;
+                if self.state.watchdog_at.is_some() {
+                    self.alive();
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Its end is no failure from now on. And it need not say any more that it is alive: it may be busy with ending.
+    fn told_to_end(&mut self) {
+        self.state.told_to_end = true;
+        self.state.watchdog_at = None;
     }
 
     /// Sends a signal to `run` and all that belongs to it, if it still runs, and says whether it does.
@@ -241,6 +252,8 @@ impl Step {
 
     fn start(&mut self) {
         self.state.process = Process::Starting;
+        // Also should it not start: that end was not asked for.
+        self.state.told_to_end = false;
         self.actions.push(Action::Spawn(Program::Run));
     }
 
@@ -285,6 +298,7 @@ impl Step {
         self.state.readiness = Readiness::Undeclared;
         self.state.text.clear();
         self.state.last_exit = Some(status);
+        self.state.lived = self.now.monotonic.saturating_sub(self.state.started);
         match self.state.role {
             Role::Service => self.ask_finish(status),
             Role::Log => self.down(false),
@@ -306,15 +320,15 @@ impl Step {
 
     fn down(&mut self, gives_up: bool) {
         let now = self.now.monotonic;
-        let lived = now.saturating_sub(self.state.started);
         let chance = u64::from(self.now.wall.nanos) ^ self.state.restarts;
         let state = &mut self.state;
         let next = match &state.settings.restart {
             _ if gives_up && state.want == Want::Up => Next::GiveUp,
             Some(policy) if state.want == Want::Up && !state.told_to_end => {
-                backoff::by_policy(policy, &mut state.backoff, lived, now, chance)
+                backoff::by_policy(policy, &mut state.backoff, state.lived, now, chance)
             }
-            _ => Next::Start(backoff::usual(lived, now)),
+            // In runit the time that `finish` takes counts.
+            _ => Next::Start(backoff::usual(now.saturating_sub(state.started), now)),
         };
         let not_before = match next {
             Next::Start(not_before) => not_before,
@@ -353,13 +367,16 @@ impl Step {
     }
 
     fn alive(&mut self) {
+        if self.state.told_to_end {
+            return;
+        }
         let timeout = self.state.settings.timeout_watchdog;
         self.state.watchdog_at = timeout.map(|timeout| self.now.monotonic + timeout);
     }
 
-    /// A service that was silent for too long is aborted, and killed if that does not help.
+    /// A service that was silent for too long is aborted, and killed if that does not help. One that is paused cannot speak.
     fn watchdog(&mut self) {
-        if self.state.watchdog_at.is_some_and(|due| due <= self.now.monotonic) {
+        if !self.state.paused && self.state.watchdog_at.is_some_and(|due| due <= self.now.monotonic) {
             self.state.watchdog_at = None;
             if self.signal(Signal::SIGABRT) {
                 let timeout = self.state.settings.timeout_kill.unwrap_or(ABORT);

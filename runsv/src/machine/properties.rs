@@ -290,7 +290,9 @@ impl World {
     fn answer(&mut self, answer: Answer) {
         let program = self.asked.remove(0);
         if program == Program::Run {
-            self.started = Some(self.ms);
+            // A start that fails is not written down if the supervisor is killed now: the next one tries it at once.
+            let is_known = matches!(answer, Answer::Started) || self.crash.is_none();
+            self.started = is_known.then_some(self.ms);
         }
         let outcome = match answer {
             Answer::Started => {
