@@ -135,13 +135,14 @@ impl Supervisor<'_> {
         let now = clock::now().monotonic;
         self.executor.retry(now);
         self.reexec.give_up(now, &self.executor.diag);
-        if pair.deadline().is_some_and(|deadline| deadline <= now) {
-            pair = self.deliver(pair, pair::Event::Wake)?;
-        }
         for role in [Role::Service, Role::Log] {
             if ready.sources.contains(&Source::Control(role)) {
                 pair = self.obey(pair, role)?;
             }
+        }
+        // After the commands: what they keep from being started is not.
+        if pair.deadline().is_some_and(|deadline| deadline <= now) {
+            pair = self.deliver(pair, pair::Event::Wake)?;
         }
         if ready.terminate {
             pair = self.deliver(pair, pair::Event::To(Role::Service, Event::Command(Command::Exit)))?;

@@ -56,7 +56,7 @@ const ABORT: Duration = Duration::from_secs(10);
 
 /// Decides what `event` means at the time `now`.
 pub fn step(state: State, event: Event, now: Moment) -> (State, Vec<Action>) {
-    let mut step = Step { state, now, actions: Vec::new() };
+    let mut step = Step { state, now, actions: Vec::new(), commands_first: false };
     step.take(event);
     step.go_on();
     step.publish();
@@ -67,6 +67,8 @@ struct Step {
     state: State,
     now: Moment,
     actions: Vec<Action>,
+    /// Commands have waited for this step: nothing is started before they are read.
+    commands_first: bool,
 }
 
 impl Step {
@@ -82,6 +84,7 @@ impl Step {
             Event::Spawned(program, outcome) => self.spawned(program, outcome),
             Event::Exited(pid, status) => match (&self.state.process, self.state.script) {
                 (_, Some(Script::Running(command, script))) if script == pid => {
+                    self.commands_first = true;
                     self.script_ended(command, status.success());
                 }
                 (&Process::Run { pid: run }, _) if run == pid => self.run_ended(status),
@@ -118,7 +121,9 @@ impl Step {
                 self.actions.push(Action::Exit);
             } else if let Some(command) = self.state.queue.pop_front() {
                 self.command(command);
-            } else if self.state.want == Want::Up && not_before.is_some_and(|time| time <= self.now.monotonic)
+            } else if self.state.want == Want::Up
+                && !self.commands_first
+                && not_before.is_some_and(|time| time <= self.now.monotonic)
             {
                 // The first start is none; and what is down without having run was held back until now.
                 self.state.restarts += u64::from(self.state.last_exit.is_some());
