@@ -238,6 +238,10 @@ impl Supervisor<'_> {
             let now = clock::now();
             let (next, actions) = pair::step(pair, event, now);
             pair = next;
+            // Who sees a change may rely on it. But a signal counts as sent only when it has been: it is rather sent twice.
+            if !actions.iter().any(pair::Action::is_signal) {
+                self.executor.write_down(&pair, now.monotonic);
+            }
             for action in actions {
                 if action == pair::Action::Exit {
                     self.executor.sign_off(&pair, now.monotonic);
