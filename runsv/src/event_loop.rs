@@ -135,13 +135,14 @@ impl Supervisor<'_> {
         let now = clock::now().monotonic;
         self.executor.retry(now);
         self.reexec.give_up(now, &self.executor.diag);
-        if pair.deadline().is_some_and(|deadline| deadline <= now) {
-            pair = self.deliver(pair, pair::Event::Wake)?;
-        }
         for role in [Role::Service, Role::Log] {
             if ready.sources.contains(&Source::Control(role)) {
                 pair = self.obey(pair, role)?;
             }
+        }
+        // After the commands: what they keep from being started is not.
+        if pair.deadline().is_some_and(|deadline| deadline <= now) {
+            pair = self.deliver(pair, pair::Event::Wake)?;
         }
         if ready.terminate {
             pair = self.deliver(pair, pair::Event::To(Role::Service, Event::Command(Command::Exit)))?;
@@ -237,6 +238,10 @@ impl Supervisor<'_> {
             let now = clock::now();
             let (next, actions) = pair::step(pair, event, now);
             pair = next;
+            // Who sees a change may rely on it. But a signal counts as sent only when it has been: it is rather sent twice.
+            if !actions.iter().any(pair::Action::is_signal) {
+                self.executor.write_down(&pair, now.monotonic);
+            }
             for action in actions {
                 if action == pair::Action::Exit {
                     self.executor.sign_off(&pair, now.monotonic);

@@ -1,18 +1,23 @@
 //! How a service tells that it is ready: a newline on a descriptor (`notification-fd`, as in s6), or datagrams to
 //! `NOTIFY_SOCKET` (sd_notify(3)).
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
+use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 use svlib::Result;
 use svlib::sys::process::own_identity;
 use svlib::sys::{fd, notify_socket};
 
 use crate::machine::Word;
+use crate::setup;
 
 /// The longest datagram that is looked at, in bytes.
 const LONGEST: usize = 4096;
+/// How often is read in one look: a service that never stops talking does not keep us from all else.
+const AT_ONCE: usize = 64;
 /// How many parents of a sender are looked at.
 const MOST_PARENTS: usize = 32;
 
@@ -41,17 +46,26 @@ pub enum Look {
 }
 
 impl NotifyPipe {
+    /// The pipe with this inode that one of `processes` has open; None if none has, or it may not be seen.
+    pub fn of_processes(inode: u64, processes: &[Pid]) -> Option<Self> {
+        let found = setup::pipe_of(inode, processes)?;
+        let mut options = OpenOptions::new();
+        let reader = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(found).ok()?;
+        (setup::inode(&reader) == Some(inode)).then(|| Self(reader.into()))
+    }
+
     /// Reads what is there. Never waits.
     pub fn look(&self) -> Look {
         let mut bytes = [0; 64];
-        loop {
+        for _ in 0..AT_ONCE {
             match fd::read(&self.0, &mut bytes) {
                 Ok(0) => return Look::Closed,
                 Ok(length) if bytes[..length].contains(&b'\n') => return Look::Ready,
                 Ok(_) => {}
-                Err(_) => return Look::NotYet,
+                Err(_) => break,
             }
         }
+        Look::NotYet
     }
 }
 
@@ -74,7 +88,10 @@ impl NotifySocket {
     pub fn words(&self, run: Option<Pid>) -> Vec<Word> {
         let mut buffer = [0; LONGEST];
         let mut words = Vec::new();
-        while let Ok((length, sender)) = notify_socket::receive(self.socket.as_fd(), &mut buffer) {
+        for _ in 0..AT_ONCE {
+            let Ok((length, sender)) = notify_socket::receive(self.socket.as_fd(), &mut buffer) else {
+                break;
+            };
             if let (Some(run), Some(sender)) = (run, sender)
                 && belongs(sender, run)
             {
@@ -155,5 +172,18 @@ mod tests {
         assert_eq!(pipe.look(), Look::Ready);
         drop(writer);
         assert_eq!(pipe.look(), Look::Closed);
+    }
+
+    #[test]
+    fn a_pipe_is_found_again_by_who_has_its_other_end() {
+        let (reader, writer) = fd::pipe().unwrap();
+        let inode = setup::inode(&reader).unwrap();
+        drop(reader);
+        let pipe = NotifyPipe::of_processes(inode, &[getpid()]).unwrap();
+        assert_eq!(pipe.look(), Look::NotYet);
+        fd::write_all(&writer, b"\n").unwrap();
+        assert_eq!(pipe.look(), Look::Ready);
+        drop((pipe, writer));
+        assert!(NotifyPipe::of_processes(inode, &[getpid()]).is_none());
     }
 }

@@ -112,12 +112,7 @@ impl LogPipe {
 
     /// The pipe with this inode that one of `processes` has open; None if none has, or it may not be seen.
     pub fn of_processes(inode: u64, processes: &[Pid]) -> Option<Self> {
-        let name = format!("pipe:[{inode}]");
-        let found = processes.iter().find_map(|pid| {
-            let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-            let mut paths = entries.flatten().map(|entry| entry.path());
-            paths.find(|path| fs::read_link(path).is_ok_and(|target| target.as_os_str() == name.as_str()))
-        })?;
+        let found = pipe_of(inode, processes)?;
         // Opened anew, so that neither end is the other's. Neither open waits, as whoever opens first is both for a moment.
         let both = OpenOptions::new().read(true).write(true).open(&found).ok()?;
         let read = OpenOptions::new().read(true).open(&found).ok()?;
@@ -131,6 +126,16 @@ impl LogPipe {
     pub fn inode(&self) -> Option<u64> {
         inode(&self.read)
     }
+}
+
+/// Where one of `processes` has the pipe with this inode open, below `/proc`.
+pub fn pipe_of(inode: u64, processes: &[Pid]) -> Option<PathBuf> {
+    let name = format!("pipe:[{inode}]");
+    processes.iter().find_map(|pid| {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let mut paths = entries.flatten().map(|entry| entry.path());
+        paths.find(|path| fs::read_link(path).is_ok_and(|target| target.as_os_str() == name.as_str()))
+    })
 }
 
 /// The inode of an open file.

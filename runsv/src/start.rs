@@ -146,7 +146,14 @@ fn log_pipe(back: &mut Back, service: &Begun, log: &Begun) -> Result<LogPipe, Fa
 /// What the service that was taken over says on that it is ready.
 fn notification(back: &mut Back, service: &Begun, diag: &Diag) -> (Option<NotifyPipe>, Option<NotifySocket>) {
     let Some(record) = &service.record else { return (None, None) };
-    let pipe = back.take(Held::NotifyRead).map(NotifyPipe);
+    let pipe = match (back.take(Held::NotifyRead), record.notify_pipe) {
+        (Some(held), _) => Some(NotifyPipe(held)),
+        // Whoever still has to say it has the other end.
+        (None, Some(inode)) => {
+            NotifyPipe::of_processes(inode, &service.state.processes().collect::<Vec<_>>())
+        }
+        (None, None) => None,
+    };
     let name = Some(record.notify_socket.clone()).filter(|name| !name.is_empty());
     let socket = name.and_then(|name| match back.take(Held::NotifySocket) {
         Some(socket) => Some(NotifySocket { name, socket }),

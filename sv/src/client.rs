@@ -26,7 +26,7 @@ use crate::timeout;
 
 /// How often, and how long apart, status and record are read until they are of the same moment. runsv is between the two
 /// for microseconds, unless the machine is busy.
-const TRIES: u32 = 10;
+const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A service directory, and the name it was called by.
@@ -125,7 +125,7 @@ impl Service {
     pub fn see_settled(&self) -> Result<Seen, Trouble> {
         for _ in 1..TRIES {
             let seen = self.see()?;
-            if seen.recorded != Recorded::Unsettled {
+            if matches!(seen.recorded, Recorded::Nothing | Recorded::Facts(_)) {
                 return Ok(seen);
             }
             thread::sleep(PAUSE);

@@ -24,8 +24,10 @@ pub struct Seen {
 pub enum Recorded {
     /// Nothing: there is none, it is of no use, or of another runsv.
     Nothing,
-    /// Nothing yet: it, or the status, is being rewritten.
+    /// Nothing yet: a runsv that lives has replaced the status and is about to rewrite the record, or the reverse.
     Unsettled,
+    /// Nothing, perhaps not yet: it is being rewritten, or is damaged.
+    Torn,
     /// These facts.
     Facts(Box<Record>),
 }
@@ -47,7 +49,7 @@ impl Recorded {
             Ok(record) if record.supervisor.is_some_and(lives) => Self::Unsettled,
             Ok(_) | Err(BadRecord::Version) => Self::Nothing,
             // A line may be half of an old one and half of a new one.
-            Err(BadRecord::Torn | BadRecord::Line(_)) => Self::Unsettled,
+            Err(BadRecord::Torn | BadRecord::Line(_)) => Self::Torn,
         }
     }
 }
@@ -57,7 +59,7 @@ impl Seen {
     pub fn record(&self) -> Option<&Record> {
         match &self.recorded {
             Recorded::Facts(record) => Some(record),
-            Recorded::Nothing | Recorded::Unsettled => None,
+            Recorded::Nothing | Recorded::Unsettled | Recorded::Torn => None,
         }
     }
 
@@ -151,6 +153,7 @@ mod tests {
                 "facts"
             }
             Recorded::Unsettled => "unsettled",
+            Recorded::Torn => "torn",
             Recorded::Nothing => "nothing",
         }
     }
@@ -197,9 +200,9 @@ mod tests {
         let whole = Record::file(&record().lines(), 1);
         let text = String::from_utf8(whole).unwrap();
         for (text, expected) in [
-            (text.replace("end=1", "end=2"), Recorded::Unsettled),
-            (text.replace("want=up", "want=down=up"), Recorded::Unsettled),
-            (String::new(), Recorded::Unsettled),
+            (text.replace("end=1", "end=2"), Recorded::Torn),
+            (text.replace("want=up", "want=down=up"), Recorded::Torn),
+            (String::new(), Recorded::Torn),
             (text.replace("version=1", "version=2"), Recorded::Nothing),
         ] {
             assert_eq!(Recorded::beside(&running(), text.as_bytes(), |_| true), expected, "{text}");
@@ -217,7 +220,7 @@ mod tests {
         assert!(seen(down, record.clone()).has_failed() && !seen(run, record.clone()).has_failed());
         let incarnation = Incarnation { pid: RUNSV.pid, reexecs: 3 };
         assert_eq!(seen(run, Record { reexecs: 3, ..record }).incarnation(), Some(incarnation));
-        for recorded in [Recorded::Nothing, Recorded::Unsettled] {
+        for recorded in [Recorded::Nothing, Recorded::Unsettled, Recorded::Torn] {
             let seen = Seen { status: run, recorded };
             assert_eq!((seen.readiness(), seen.incarnation()), (Readiness::Undeclared, None));
             assert_eq!(seen.remarks(), Remarks::default());

@@ -40,8 +40,10 @@ const LOOK: Duration = Duration::from_millis(420);
 /// How long statuses are looked at rather than watched, and the time between two of these looks.
 const QUICK: Duration = Duration::from_millis(60);
 const QUICK_LOOK: Duration = Duration::from_millis(2);
-/// How long status and record may contradict each other before the record is taken for useless.
-const DOUBT: Duration = LOOK;
+/// How long the record may contradict the status before it is taken for useless: its runsv lives, but cannot write, perhaps.
+const CONTRADICTION: Duration = Duration::from_secs(5);
+/// How long it may be torn. One that runsv left so when the machine went down stays so if another runsv came after it.
+const TEAR: Duration = Duration::from_secs(1);
 /// The time between two looks at what a new process does.
 const UNSETTLED_LOOK: Duration = Duration::from_millis(10);
 
@@ -218,14 +220,17 @@ impl Waiting {
         self.service.see()
     }
 
-    /// Whether status and record are being rewritten. A record that stays what it is, such as half a record that runsv left
-    /// when the machine went down, is as good as none after a while.
+    /// Whether status and record are being rewritten. A record that stays what it is is as good as none after a while.
     fn is_in_doubt(&mut self, seen: &Seen, now: Duration) -> bool {
-        if seen.recorded != Recorded::Unsettled {
-            self.in_doubt_since = None;
-            return false;
-        }
-        now < *self.in_doubt_since.get_or_insert(now) + DOUBT
+        let limit = match seen.recorded {
+            Recorded::Nothing | Recorded::Facts(_) => {
+                self.in_doubt_since = None;
+                return false;
+            }
+            Recorded::Unsettled => CONTRADICTION,
+            Recorded::Torn => TEAR,
+        };
+        now < *self.in_doubt_since.get_or_insert(now) + limit
     }
 
     /// How long the service, which runs now, may take to say that it is ready.

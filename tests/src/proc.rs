@@ -48,11 +48,18 @@ pub fn lock_holder(path: &Path) -> Option<u32> {
     let file = fs::metadata(path).ok()?;
     let (major, minor) = (nix::libc::major(file.dev()), nix::libc::minor(file.dev()));
     let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
-    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        match fields[..] {
-            [_, "FLOCK", _, "WRITE", pid, locked, ..] if locked == place => pid.parse().ok(),
-            _ => None,
-        }
-    })
+    let look = || {
+        fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            match fields[..] {
+                [_, "FLOCK", _, "WRITE", pid, locked, ..] if locked == place => pid.parse().ok(),
+                _ => None,
+            }
+        })
+    };
+    // The list is not read in one piece: while other locks come and go, one that stays may be passed over.
+    (0..LOOKS).find_map(|_| look())
 }
+
+/// How often a list is read that changes meanwhile.
+const LOOKS: usize = 8;

@@ -87,6 +87,8 @@ impl State {
         state.told_to_end = record.told_to_end;
         state.changed = record.changed;
         state.started = record.started;
+        // Of a `run` that has ended this is the most it can have been.
+        state.lived = now.monotonic.saturating_sub(record.started);
         state.last_exit = record.last_exit;
         state.restarts = record.restarts;
         state.backoff = record.backoff;

@@ -56,7 +56,7 @@ const ABORT: Duration = Duration::from_secs(10);
 
 /// Decides what `event` means at the time `now`.
 pub fn step(state: State, event: Event, now: Moment) -> (State, Vec<Action>) {
-    let mut step = Step { state, now, actions: Vec::new() };
+    let mut step = Step { state, now, actions: Vec::new(), commands_first: false };
     step.take(event);
     step.go_on();
     step.publish();
@@ -67,6 +67,8 @@ struct Step {
     state: State,
     now: Moment,
     actions: Vec<Action>,
+    /// Commands have waited for this step: nothing is started before they are read.
+    commands_first: bool,
 }
 
 impl Step {
@@ -82,6 +84,7 @@ impl Step {
             Event::Spawned(program, outcome) => self.spawned(program, outcome),
             Event::Exited(pid, status) => match (&self.state.process, self.state.script) {
                 (_, Some(Script::Running(command, script))) if script == pid => {
+                    self.commands_first = true;
                     self.script_ended(command, status.success());
                 }
                 (&Process::Run { pid: run }, _) if run == pid => self.run_ended(status),
@@ -118,7 +121,9 @@ impl Step {
                 self.actions.push(Action::Exit);
             } else if let Some(command) = self.state.queue.pop_front() {
                 self.command(command);
-            } else if self.state.want == Want::Up && not_before.is_some_and(|time| time <= self.now.monotonic)
+            } else if self.state.want == Want::Up
+                && !self.commands_first
+                && not_before.is_some_and(|time| time <= self.now.monotonic)
             {
                 // The first start is none; and what is down without having run was held back until now.
                 self.state.restarts += u64::from(self.state.last_exit.is_some());
@@ -200,7 +205,7 @@ impl Step {
             Command::Terminate => {
                 self.state.got_term |= sent;
                 if self.state.run().is_some() {
-                    self.state.told_to_end = true;
+                    self.told_to_end();
                     let timeout = self.state.settings.timeout_kill;
                     self.state.kill_at =
                         self.state.kill_at.or(timeout.map(|timeout| self.now.monotonic + timeout));
@@ -211,11 +216,22 @@ impl Step {
                     self.script(if exit { Command::Exit } else { Command::Down });
                 }
             }
-            Command::Kill => self.state.told_to_end = true,
+            Command::Kill => self.told_to_end(),
             Command::Pause => self.state.paused = true,
-            Command::Continue => self.state.paused = false,
+            Command::Continue => {
+                self.state.paused = false;
+                if self.state.watchdog_at.is_some() {
+                    self.alive();
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Its end is no failure from now on. And it need not say any more that it is alive: it may be busy with ending.
+    fn told_to_end(&mut self) {
+        self.state.told_to_end = true;
+        self.state.watchdog_at = None;
     }
 
     /// Sends a signal to `run` and all that belongs to it, if it still runs, and says whether it does.
@@ -241,6 +257,8 @@ impl Step {
 
     fn start(&mut self) {
         self.state.process = Process::Starting;
+        // Also should it not start: that end was not asked for.
+        self.state.told_to_end = false;
         self.actions.push(Action::Spawn(Program::Run));
     }
 
@@ -285,6 +303,7 @@ impl Step {
         self.state.readiness = Readiness::Undeclared;
         self.state.text.clear();
         self.state.last_exit = Some(status);
+        self.state.lived = self.now.monotonic.saturating_sub(self.state.started);
         match self.state.role {
             Role::Service => self.ask_finish(status),
             Role::Log => self.down(false),
@@ -306,15 +325,15 @@ impl Step {
 
     fn down(&mut self, gives_up: bool) {
         let now = self.now.monotonic;
-        let lived = now.saturating_sub(self.state.started);
         let chance = u64::from(self.now.wall.nanos) ^ self.state.restarts;
         let state = &mut self.state;
         let next = match &state.settings.restart {
             _ if gives_up && state.want == Want::Up => Next::GiveUp,
             Some(policy) if state.want == Want::Up && !state.told_to_end => {
-                backoff::by_policy(policy, &mut state.backoff, lived, now, chance)
+                backoff::by_policy(policy, &mut state.backoff, state.lived, now, chance)
             }
-            _ => Next::Start(backoff::usual(lived, now)),
+            // In runit the time that `finish` takes counts.
+            _ => Next::Start(backoff::usual(now.saturating_sub(state.started), now)),
         };
         let not_before = match next {
             Next::Start(not_before) => not_before,
@@ -353,13 +372,16 @@ impl Step {
     }
 
     fn alive(&mut self) {
+        if self.state.told_to_end {
+            return;
+        }
         let timeout = self.state.settings.timeout_watchdog;
         self.state.watchdog_at = timeout.map(|timeout| self.now.monotonic + timeout);
     }
 
-    /// A service that was silent for too long is aborted, and killed if that does not help.
+    /// A service that was silent for too long is aborted, and killed if that does not help. One that is paused cannot speak.
     fn watchdog(&mut self) {
-        if self.state.watchdog_at.is_some_and(|due| due <= self.now.monotonic) {
+        if !self.state.paused && self.state.watchdog_at.is_some_and(|due| due <= self.now.monotonic) {
             self.state.watchdog_at = None;
             if self.signal(Signal::SIGABRT) {
                 let timeout = self.state.settings.timeout_kill.unwrap_or(ABORT);

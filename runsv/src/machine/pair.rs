@@ -46,6 +46,13 @@ pub enum Action {
     Exit,
 }
 
+impl Action {
+    /// Whether a process is sent something.
+    pub fn is_signal(&self) -> bool {
+        matches!(self, Self::Do(_, super::Action::Signal(..) | super::Action::SignalTree(..)))
+    }
+}
+
 impl Pair {
     /// The one of the two, if it is there.
     pub fn get(&self, role: Role) -> Option<&State> {

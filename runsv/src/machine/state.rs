@@ -80,6 +80,8 @@ pub struct State {
     pub(super) got_term: bool,
     /// When `run` was last started, on the monotonic clock.
     pub(super) started: Duration,
+    /// How long the last `run` lasted.
+    pub(super) lived: Duration,
     pub(super) changed: Tai64n,
     pub(super) published: Status,
     pub(super) settings: Settings,
@@ -127,6 +129,7 @@ impl State {
             paused: false,
             got_term: false,
             started: now.monotonic,
+            lived: Duration::ZERO,
             changed: now.wall,
             published,
             settings: Settings::default(),
@@ -212,7 +215,8 @@ impl State {
             Process::Ended { retry, .. } => retry,
             _ => None,
         };
-        [due, self.kill_at, self.watchdog_at].into_iter().flatten().min()
+        let watchdog_at = self.watchdog_at.filter(|_| !self.paused);
+        [due, self.kill_at, watchdog_at].into_iter().flatten().min()
     }
 
     /// Whether a command would have to wait: for a control script, or for the outcome of a start.

@@ -7,6 +7,8 @@ use svlib::tai64n::Tai64n;
 use super::pair::{self, Pair};
 use super::*;
 
+mod opt_in;
+
 const RUN: Pid = Pid::from_raw(100);
 const FINISH: Pid = Pid::from_raw(101);
 const SCRIPT: Pid = Pid::from_raw(102);

@@ -16,6 +16,7 @@ const HIGHEST: RawFd = 1023;
 /// `restart`: a setting a line.
 pub(super) fn restart(text: &str) -> Result<Restart, String> {
     let mut restart = Restart::default();
+    let mut bounds = 0;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -25,6 +26,9 @@ pub(super) fn restart(text: &str) -> Result<Restart, String> {
         let (word, value) =
             line.split_once(char::is_whitespace).ok_or_else(|| wrong(format!("`{line}` has no value")))?;
         let value = value.trim();
+        if matches!(word, "min" | "max") {
+            bounds = number;
+        }
         match word {
             "min" => duration(value).map(|value| restart.min = value),
             "max" => duration(value).map(|value| restart.max = value),
@@ -37,7 +41,7 @@ pub(super) fn restart(text: &str) -> Result<Restart, String> {
         .map_err(wrong)?;
     }
     if restart.max < restart.min {
-        return Err("max is less than min".into());
+        return Err(format!("line {bounds}: max is less than min"));
     }
     Ok(restart)
 }
@@ -48,13 +52,13 @@ pub(super) fn signal(text: &str) -> Result<Signal, String> {
     let by_number = word.parse().ok().and_then(|number: i32| Signal::try_from(number).ok());
     let upper = word.to_ascii_uppercase();
     let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    by_number.or_else(|| name.parse().ok()).ok_or_else(|| format!("`{word}` is no signal"))
+    by_number.or_else(|| name.parse().ok()).ok_or_else(|| format!("line 1: `{word}` is no signal"))
 }
 
 /// A timeout in milliseconds, as in s6; 0 is none.
 pub(super) fn milliseconds(text: &str) -> Result<Option<Duration>, String> {
     let word = word(text)?;
-    let number: u32 = word.parse().map_err(|_| format!("`{word}` is no number of milliseconds"))?;
+    let number: u32 = word.parse().map_err(|_| format!("line 1: `{word}` is no number of milliseconds"))?;
     Ok((number > 0).then(|| Duration::from_millis(number.into())))
 }
 
@@ -64,7 +68,7 @@ pub(super) fn kill_mode(text: &str) -> Result<Tree, String> {
         "process" => Ok(Tree::Process),
         "group" => Ok(Tree::Group),
         "cgroup" => Ok(Tree::Cgroup),
-        other => Err(format!("`{other}` is none of process, group, cgroup")),
+        other => Err(format!("line 1: `{other}` is none of process, group, cgroup")),
     }
 }
 
@@ -73,14 +77,14 @@ pub(super) fn descriptor(text: &str) -> Result<RawFd, String> {
     let word = word(text)?;
     match word.parse() {
         Ok(number @ 3..=HIGHEST) => Ok(number),
-        _ => Err(format!("`{word}` is no descriptor from 3 to {HIGHEST}")),
+        _ => Err(format!("line 1: `{word}` is no descriptor from 3 to {HIGHEST}")),
     }
 }
 
 /// The first line.
 fn word(text: &str) -> Result<&str, String> {
     let word = text.lines().next().unwrap_or_default().trim();
-    if word.is_empty() { Err("it is empty".into()) } else { Ok(word) }
+    if word.is_empty() { Err("line 1: it is empty".into()) } else { Ok(word) }
 }
 
 /// A time such as `500ms`, `1.5s`, `2m`, `1h`; without a unit, seconds.
@@ -179,7 +183,8 @@ mod tests {
             ("limit 5", "line 1: `5` is no limit such as 5/60s"),
             ("limit 0/1s", "line 1: `0/1s` is no limit such as 5/60s"),
             ("limit 1/0s", "line 1: `1/0s` is no limit such as 5/60s"),
-            ("min 2m", "max is less than min"),
+            ("min 2m", "line 1: max is less than min"),
+            ("min 2s\nfactor 3\nmax 1s\n", "line 3: max is less than min"),
         ] {
             assert_eq!(restart(text), Err(expected.into()));
         }

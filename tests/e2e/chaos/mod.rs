@@ -17,6 +17,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -51,8 +52,12 @@ fn a_thousand_faults_break_no_guarantee(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
     let mut tree = Tree::start(&sandbox, SERVICES);
     settle(&mut tree, Commands::Give);
-    for step in plan(seed, faults, SERVICES, &kinds) {
-        tree.take(&step);
+    for (number, step) in plan(seed, faults, SERVICES, &kinds).iter().enumerate() {
+        tree.take(step);
+        // Told soon, it is easier to tell what it came from.
+        if number % 10 == 0 {
+            assert_no_shouts(&tree);
+        }
     }
     tree.calm();
     settle(&mut tree, Commands::Give);
@@ -70,18 +75,18 @@ fn a_thousand_faults_break_no_guarantee(subject: &Subject) {
     }
     stop(&mut tree);
     assert_no_shouts(&tree);
-    let before = tree.outputs();
     let problems: Vec<String> = tree
         .members
         .iter()
         .flat_map(|member| {
             let (dir, name) = (tree.service(member.id).dir().to_owned(), &member.name);
-            let before = if has_log(member.id) { &[][..] } else { &before };
+            let before = if has_log(member.id) { &[] } else { tree.outputs() };
             let found = audit(Asked { name, dir: &dir, before, killed: member.logger_killed });
-            found.into_iter().map(move |problem| format!("{name}: {problem}"))
+            let history = if found.is_empty() { String::new() } else { tree.history(member.id) };
+            found.into_iter().take(5).map(move |problem| format!("{name}: {problem}\n{history}"))
         })
         .collect();
-    assert!(problems.is_empty(), "{} problems: {:#?}", problems.len(), &problems[..problems.len().min(20)]);
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 
     // The same tree from scratch.
     for member in &tree.members {
@@ -117,6 +122,8 @@ fn settle(tree: &mut Tree<'_>, commands: Commands) {
     let mut given: BTreeMap<usize, Instant> = BTreeMap::new();
     let mut problems = Vec::new();
     let settled = within(SETTLING, || {
+        // A look is dear, and the tree has more to do with the processors.
+        sleep(Duration::from_millis(20));
         problems = unsettled(tree);
         for (id, _) in &problems {
             let Some(member) = id.and_then(|id| tree.members.get(id)) else { continue };
@@ -129,11 +136,13 @@ fn settle(tree: &mut Tree<'_>, commands: Commands) {
         problems.is_empty()
     });
     if !settled {
+        // Where there are, they tell more.
+        assert_no_shouts(tree);
         let told: Vec<String> = problems
             .iter()
             .map(|(id, problem)| {
-                let state = id.map(|id| describe(&tree.service(id))).unwrap_or_default();
-                format!("{id:?}: {problem}\n{state}")
+                let state = id.map(|id| describe(tree, id)).unwrap_or_default();
+                format!("{problem}\n{state}")
             })
             .take(10)
             .collect();
@@ -210,14 +219,17 @@ fn told(pid: u32) -> String {
     format!("{pid} {:?} {command:?} in {} {:?}", read("comm"), place.display(), ProcStat::of(pid))
 }
 
-fn describe(service: &Service) -> String {
+fn describe(tree: &Tree<'_>, id: usize) -> String {
+    let service = tree.service(id);
     let state = |service: &Service| {
         let processes = [service.supervisor(), service.try_status().map(|status| status.pid)];
         let processes: Vec<String> = processes.into_iter().flatten().map(told).collect();
         let record = service.read("supervise/record");
-        format!("stat {:?}\nprocesses {processes:#?}\nrecord:\n{}\n", service.stat(), record.trim_end())
+        let record = record.trim_end().replace('\n', ", ");
+        format!("{:?}, record: {record}\n{}\n", service.stat(), processes.join("\n"))
     };
-    format!("{}service: {}log: {}", service.dir().display(), state(service), state(&service.log()))
+    let dir = service.dir().display();
+    format!("{dir}: {}log: {}{}\n", state(&service), state(&service.log()), tree.history(id))
 }
 
 /// No second copy, no broken pipe.
@@ -225,9 +237,9 @@ fn assert_no_shouts(tree: &Tree<'_>) {
     let shouts: Vec<String> = tree
         .members
         .iter()
-        .map(|member| tree.service(member.id))
-        .filter(|service| !service.read("errors").is_empty())
-        .map(|service| format!("{}\n{}", service.read("errors"), describe(&service)))
+        .map(|member| (member.id, tree.service(member.id).read("errors")))
+        .filter(|(_, errors)| !errors.is_empty())
+        .map(|(id, errors)| format!("{errors}{}", describe(tree, id)))
         .collect();
     assert!(shouts.is_empty(), "{} services complain:\n{}", shouts.len(), shouts.join("\n"));
 }
@@ -258,7 +270,7 @@ fn kill_supervisors(tree: &mut Tree<'_>, runsvdir_too: bool) {
         pids
     };
     let before = kept(tree);
-    tree.tell(&format!("killed all runsv, runsvdir too: {runsvdir_too}"));
+    tree.tell(None, &format!("killed all runsv, runsvdir too: {runsvdir_too}"));
     if runsvdir_too {
         tree.kill_runsvdir(&supervisors);
     } else {
@@ -281,7 +293,7 @@ fn restart(tree: &mut Tree<'_>) {
             }
         }
     }
-    tree.tell("restarted all");
+    tree.tell(None, "restarted all");
     eventually("all are other processes", || {
         let after = running(tree);
         before.iter().all(|(name, pid)| *pid == 0 || after[name] != *pid).then_some(())
@@ -301,7 +313,7 @@ fn count_descriptors(tree: &Tree<'_>) -> BTreeMap<String, Option<usize>> {
 
 /// HUP: all end, and nothing is left.
 fn stop(tree: &mut Tree<'_>) {
-    tree.tell("the end");
+    tree.tell(None, "the end");
     tree.runsvdir.signal(Signal::SIGHUP);
     assert_eq!(tree.runsvdir.wait().code, Some(111));
     let mut left = Vec::new();
@@ -310,12 +322,9 @@ fn stop(tree: &mut Tree<'_>) {
         left.is_empty()
     });
     let left: Vec<String> = left.into_iter().map(told).collect();
-    let alive = tree
-        .members
-        .iter()
-        .map(|member| tree.service(member.id))
-        .filter(|service| [service.supervisor(), service.log().supervisor()].iter().any(Option::is_some));
-    let alive: Vec<String> = alive.map(|service| describe(&service)).collect();
+    let ids = tree.members.iter().map(|member| member.id);
+    let alive: Vec<String> =
+        ids.filter(|id| tree.service(*id).supervisor().is_some()).map(|id| describe(tree, id)).collect();
     assert!(is_empty, "left over: {left:#?}\n{}", alive.join("\n"));
 }
 

@@ -92,6 +92,26 @@ pub(crate) enum Fault {
     Add,
 }
 
+impl Fault {
+    /// The service that it happens to, if it is one.
+    pub(crate) fn service(&self) -> Option<usize> {
+        match *self {
+            Self::Kill(victim) | Self::Stop(victim, _) => match victim {
+                Victim::Run(service) | Victim::Logger(service) | Victim::Runsv(service) => Some(service),
+                Victim::Runsvdir => None,
+            },
+            Self::Flood { service, .. }
+            | Self::Sv(service, _)
+            | Self::Rename(service)
+            | Self::Remove(service, _)
+            | Self::Down(service)
+            | Self::Replace(service)
+            | Self::AddLog(service) => Some(service),
+            Self::Add => None,
+        }
+    }
+}
+
 /// A fault and the pause before it, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {

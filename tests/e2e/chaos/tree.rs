@@ -1,6 +1,5 @@
 //! The tree that faults happen to, and what is known of it.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -15,8 +14,11 @@ use svkit_tests::{ProcStat, Reaper, Running, Sandbox, Service, note, write_scrip
 use super::plan::{Fault, Step, Victim, has_log};
 use super::writer;
 
-/// How many of the last faults a report has.
+/// How many of the last faults a report has, and how many of those of a service.
 const TOLD: usize = 40;
+const TOLD_OF_SERVICE: usize = 15;
+/// Of how many runsvdirs a report has what they said.
+const REMEMBERED: usize = 3;
 /// How long after a command a log service may still end because of it.
 const LOG_UNREST: Duration = Duration::from_millis(1500);
 
@@ -64,13 +66,16 @@ pub(crate) struct Tree<'a> {
     pub(crate) members: Vec<Member>,
     pub(crate) runsvdir: Running,
     reaper: Reaper,
-    /// Those before: for what they said, and what services without a log wrote to their output.
+    /// The last ones before it.
     past: Vec<Running>,
+    /// The standard output of all.
+    outputs: Vec<PathBuf>,
     /// `sv` at work.
     clients: Vec<Running>,
     later: Vec<(Instant, Later)>,
     began: Instant,
-    last_faults: VecDeque<String>,
+    /// What happened, and to which service.
+    history: Vec<(Option<usize>, String)>,
     /// How many faults there were, and how many of the plan had nothing to happen to.
     pub(crate) happened: usize,
     pub(crate) passed_over: usize,
@@ -88,13 +93,14 @@ impl<'a> Tree<'a> {
         Self {
             sandbox,
             members,
+            outputs: vec![runsvdir.stdout_path().to_owned()],
             runsvdir,
             reaper,
             past: Vec::new(),
             clients: Vec::new(),
             later: Vec::new(),
             began: Instant::now(),
-            last_faults: VecDeque::new(),
+            history: Vec::new(),
             happened: 0,
             passed_over: 0,
         }
@@ -119,7 +125,7 @@ impl<'a> Tree<'a> {
                 format!("{:?}: passed over", step.fault)
             }
         };
-        self.tell(&told);
+        self.tell(step.fault.service(), &told);
     }
 
     /// Ends the unrest: what was stopped goes on, what was removed is put back, and no client is left.
@@ -131,15 +137,19 @@ impl<'a> Tree<'a> {
         for mut client in std::mem::take(&mut self.clients) {
             client.wait();
         }
-        self.tell("the unrest is over");
+        self.tell(None, "the unrest is over");
     }
 
     /// Adds a line to the report.
-    pub(crate) fn tell(&mut self, what: &str) {
-        self.last_faults.push_back(format!("{:9.3} {what}", self.began.elapsed().as_secs_f64()));
-        if self.last_faults.len() > TOLD {
-            self.last_faults.pop_front();
-        }
+    pub(crate) fn tell(&mut self, service: Option<usize>, what: &str) {
+        self.history.push((service, format!("{:9.3} {what}", self.began.elapsed().as_secs_f64())));
+    }
+
+    /// The last of what happened to a service.
+    pub(crate) fn history(&self, service: usize) -> String {
+        let lines = self.history.iter().filter(|(of, _)| *of == Some(service)).map(|(_, line)| line.as_str());
+        let lines: Vec<&str> = lines.collect();
+        lines[lines.len().saturating_sub(TOLD_OF_SERVICE)..].join("\n")
     }
 
     /// Kills runsvdir, and then all of `others`; starts another runsvdir.
@@ -155,12 +165,16 @@ impl<'a> Tree<'a> {
     /// Starts a runsvdir where the last one has ended.
     pub(crate) fn start_another(&mut self) {
         let next = start_runsvdir(self.sandbox, &self.reaper);
+        self.outputs.push(next.stdout_path().to_owned());
         self.past.push(std::mem::replace(&mut self.runsvdir, next));
+        if self.past.len() > REMEMBERED {
+            self.past.remove(0);
+        }
     }
 
     /// Where services write that have no log.
-    pub(crate) fn outputs(&self) -> Vec<PathBuf> {
-        self.past.iter().chain([&self.runsvdir]).map(|runsvdir| runsvdir.stdout_path().to_owned()).collect()
+    pub(crate) fn outputs(&self) -> &[PathBuf] {
+        &self.outputs
     }
 
     pub(crate) fn service(&self, id: usize) -> Service {
@@ -345,7 +359,7 @@ impl<'a> Tree<'a> {
         let entry = member.entry(self.sandbox);
         if member.is_link { symlink(dir, entry) } else { fs::rename(dir, entry) }.unwrap();
         let told = format!("{} is back", member.entry);
-        self.tell(&told);
+        self.tell(Some(id), &told);
     }
 }
 
@@ -353,7 +367,7 @@ impl Drop for Tree<'_> {
     fn drop(&mut self) {
         if panicking() {
             note(&format!("{} faults, {} passed over; the last:", self.happened, self.passed_over));
-            for line in &self.last_faults {
+            for (_, line) in &self.history[self.history.len().saturating_sub(TOLD)..] {
                 note(line);
             }
         }
