@@ -11,8 +11,11 @@ mod many_services;
 mod modern_options;
 mod numbered;
 mod odd_names;
+mod opt_in;
+mod restart_policy;
 mod runsv_better;
 mod shortage;
+mod stopping;
 mod story;
 mod sv_better;
 mod svlogd_better;
@@ -42,8 +45,10 @@ const GROUPS: &[Group] = &[
     ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
+    ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("shortage", shortage::CASES),
+    ("stopping", stopping::CASES),
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
     ("svlogd_better", svlogd_better::CASES),
