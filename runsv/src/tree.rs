@@ -54,7 +54,8 @@ pub fn end(tree: Tree, run: Pid, cgroup: Option<&Cgroup>, known: &[Pid]) -> Left
     };
     // We are the parent of all that it left behind: we are a subreaper where this is asked for.
     let children = process::children();
-    let alive = children.into_iter().filter(|pid| !known.contains(pid) && !killed.contains(pid)).collect();
+    let is_left = |pid: &Pid| !known.contains(pid) && !killed.contains(pid) && is_alive(*pid);
+    let alive = children.into_iter().filter(is_left).collect();
     Left { killed, alive }
 }
 
@@ -104,16 +105,30 @@ fn members(group: Pid) -> Vec<Pid> {
 
 /// Whether a process, and no zombie, is in the group and the session of that number: in a session that `run` began.
 fn is_member(pid: Pid, group: Pid) -> bool {
-    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return false };
-    let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
-    let rest = String::from_utf8_lossy(&stat[end..]);
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let number =
-        |index: usize| fields.get(index).and_then(|field: &&str| field.parse().ok()).map(Pid::from_raw);
-    // From the state on: state, parent, group, session.
-    fields.get(1).is_some_and(|state| !matches!(*state, "Z" | "X"))
-        && number(3) == Some(group)
-        && number(4) == Some(group)
+    stat(pid).is_some_and(|stat| stat.is_alive && stat.group == group && stat.session == group)
+}
+
+/// Whether a process is there and no zombie: one that ended on a signal meant for all waits to be reaped by us.
+fn is_alive(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.is_alive)
+}
+
+struct Stat {
+    is_alive: bool,
+    group: Pid,
+    session: Pid,
+}
+
+/// The fields 3, 5 and 6 of proc(5) `/proc/PID/stat`.
+fn stat(pid: Pid) -> Option<Stat> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before them may hold anything.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = String::from_utf8_lossy(&stat[end + 1..]);
+    let fields: Vec<&str> = rest.split_ascii_whitespace().take(4).collect();
+    let [state, _, group, session] = fields[..] else { return None };
+    let number = |field: &str| field.parse().ok().map(Pid::from_raw);
+    Some(Stat { is_alive: !matches!(state, "Z" | "X"), group: number(group)?, session: number(session)? })
 }
 
 #[cfg(test)]
@@ -134,5 +149,20 @@ mod tests {
         assert_eq!(killed.len(), 2);
         assert!(describe(&killed).starts_with("2 processes ("));
         assert!(kill_group(run).is_empty());
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let run =
+            Spawn::new("/bin/sh").arg("-c").arg("exec sleep 1000").prepare().unwrap().release().unwrap();
+        assert!(is_alive(run));
+        kill(run, Signal::SIGKILL).unwrap();
+        while is_alive(run) {
+            std::thread::yield_now();
+        }
+        while reap_one(run).is_none() {
+            std::thread::yield_now();
+        }
+        assert!(!is_alive(run));
     }
 }

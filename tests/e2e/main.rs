@@ -13,9 +13,12 @@ mod many_services;
 mod modern_options;
 mod numbered;
 mod odd_names;
+mod opt_in;
+mod restart_policy;
 mod runsv_better;
 mod runsvdir_takeover;
 mod shortage;
+mod stopping;
 mod story;
 mod sv_better;
 mod sv_readiness;
@@ -50,9 +53,11 @@ const GROUPS: &[Group] = &[
     ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
+    ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("runsvdir_takeover", runsvdir_takeover::CASES),
     ("shortage", shortage::CASES),
+    ("stopping", stopping::CASES),
     ("story", story::CASES),
     ("sv_better", sv_better::CASES),
     ("sv_readiness", sv_readiness::CASES),
