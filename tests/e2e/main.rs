@@ -12,6 +12,7 @@ mod modern_options;
 mod numbered;
 mod odd_names;
 mod opt_in;
+mod readiness;
 mod restart_policy;
 mod runsv_better;
 mod shortage;
@@ -28,6 +29,7 @@ mod svlogd_signals;
 mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
+mod teller;
 mod tree;
 mod xtask_run;
 
@@ -45,6 +47,7 @@ const GROUPS: &[Group] = &[
     ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
+    ("readiness", readiness::CASES),
     ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("shortage", shortage::CASES),
@@ -66,5 +69,9 @@ const GROUPS: &[Group] = &[
 ];
 
 fn main() -> ExitCode {
+    // The binary is also a service of its own tests.
+    if let Some(code) = teller::run() {
+        return code;
+    }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])
 }
