@@ -2,20 +2,25 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use svlib::sys::clock;
 use svlib::sys::pidfd::Pidfd;
+use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::{Context, Result};
 
 /// How often all that is there is killed where the kernel cannot do it at once (before Linux 5.14).
 const ROUNDS: usize = 16;
+/// How long the removal waits for the last one that dies.
+const DYING: Duration = Duration::from_millis(500);
 
 /// A control group that is ours.
 #[derive(Debug)]
@@ -82,9 +87,26 @@ impl Cgroup {
 }
 
 impl Drop for Cgroup {
+    /// Waits a little for those that have been killed. While somebody is in it, it stays.
     fn drop(&mut self) {
-        // While somebody is in it, it stays.
-        let _ = fs::remove_dir(&self.directory);
+        let events = File::open(self.directory.join("cgroup.events"));
+        let until = clock::now().monotonic + DYING;
+        loop {
+            // Reading arms the event.
+            if let Ok(mut events) = events.as_ref() {
+                let _ = events.seek(SeekFrom::Start(0)).and_then(|_| events.read(&mut [0; 256]));
+            }
+            let is_busy = fs::remove_dir(&self.directory)
+                .is_err_and(|error| error.raw_os_error() == Some(Errno::EBUSY as i32));
+            let left = until.saturating_sub(clock::now().monotonic);
+            let Ok(events) = events.as_ref().map(AsFd::as_fd) else { return };
+            if !is_busy
+                || left.is_zero()
+                || poll::wait(&mut [PollFd::new(events, PollFlags::POLLPRI)], Some(left)).is_err()
+            {
+                return;
+            }
+        }
     }
 }
 

@@ -114,6 +114,16 @@ impl Executor {
                 let left = self.end_tree(pid, tree, pair);
                 Some(pair::Event::To(role, Event::Left(left)))
             }
+            machine::Action::TellGivenUp(last, restarts) => {
+                let ended = match (last.code(), last.signal()) {
+                    (Some(code), _) => format!("exited {code}"),
+                    (_, Some(signal)) => format!("was killed by signal {signal}"),
+                    _ => "ended".into(),
+                };
+                let what = format!("./run {ended}, after {restarts} restarts: given up until it is told up");
+                self.diag.warning(&what);
+                None
+            }
             machine::Action::Exit => None,
         }
     }
@@ -167,6 +177,9 @@ impl Executor {
                     supervised.record.write(&lines, now, diag);
                 }
             }
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.release();
         }
     }
 

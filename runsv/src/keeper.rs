@@ -6,7 +6,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use svlib::keeper::{Answer, Held, MESSAGE_LENGTH, Request, VARIABLE};
 use svlib::record::ProcessId;
-use svlib::sys::{channel, environment};
+use svlib::sys::poll::{self, PollFd, PollFlags};
+use svlib::sys::{channel, clock, environment};
 
 /// How long a runsvdir that does not read is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -48,6 +49,29 @@ impl Keeper {
         // One that has gone holds nothing, and that is noticed elsewhere.
         let again = matches!(sent, Err(Errno::EAGAIN | Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM));
         self.retry = again.then(|| now + RETRY);
+    }
+
+    /// Has nothing held any more, and waits for that, a second at most: who then looks for a supervisor finds none.
+    pub fn release(self) {
+        self.hold_nothing();
+        let end = clock::now().monotonic + RETRY;
+        while let Some(left) = end.checked_sub(clock::now().monotonic).filter(|left| !left.is_zero()) {
+            match self.next() {
+                Some(Message::Gone) => return,
+                Some(Message::Answer(..)) => {}
+                None => {
+                    // Whatever it returns, the next thing to do is to look.
+                    let _ =
+                        poll::wait(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], Some(left));
+                }
+            }
+        }
+    }
+
+    fn hold_nothing(&self) {
+        // A runsvdir that does not read will see that this end is closed.
+        let _ = channel::send(&self.socket, &Request::Hold(Vec::new()).encode(), &[]);
+        channel::finish(&self.socket);
     }
 
     /// When [`hold`](Self::hold) is due again, on the monotonic clock.

@@ -14,6 +14,7 @@ mod modern_options;
 mod numbered;
 mod odd_names;
 mod opt_in;
+mod readiness;
 mod restart_policy;
 mod runsv_better;
 mod runsvdir_takeover;
@@ -33,6 +34,7 @@ mod svlogd_sync;
 mod svlogd_trouble;
 mod svlogd_unasked;
 mod takeover;
+mod teller;
 mod tree;
 mod trees;
 mod xtask_run;
@@ -53,6 +55,7 @@ const GROUPS: &[Group] = &[
     ("many_services", many_services::CASES),
     ("modern_options", modern_options::CASES),
     ("odd_names", odd_names::CASES),
+    ("readiness", readiness::CASES),
     ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("runsvdir_takeover", runsvdir_takeover::CASES),
@@ -78,8 +81,8 @@ const GROUPS: &[Group] = &[
 ];
 
 fn main() -> ExitCode {
-    // As a service of its own tests.
-    if let Some(code) = chaos::writer::called() {
+    // The binary is also a service of its own tests.
+    if let Some(code) = chaos::writer::called().or_else(teller::run) {
         return code;
     }
     run(&[(Reference::Found(Subject::ours()), GROUPS)])

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
 
-use crate::opt_in::{key, wait_key, wait_warning};
+use crate::opt_in::{key, replace_runsv, wait_key, wait_warning};
 
 pub(crate) const CASES: &[Case] = &[
     case!(bad_files_are_warned_of_and_change_nothing),
@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(down_signal_is_read_again),
     case!(the_log_service_has_no_such_files),
     case!(what_ignores_the_down_signal_is_killed),
+    case!(a_kill_that_is_due_outlives_runsv),
     case!(what_is_not_told_to_end_is_not_killed),
     case!(a_finish_that_hangs_is_killed),
     case!(run_leads_a_group_that_is_ended_with_it),
@@ -153,6 +154,21 @@ fn what_ignores_the_down_signal_is_killed(subject: &Subject) {
             _ => eventually("a restart", || (service.events().len() == 3).then_some(())),
         }
     }
+}
+
+/// runsv is killed between the two signals: the next one sends the second.
+fn a_kill_that_is_due_outlives_runsv(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut service = sandbox.service("web").run(STUBBORN).file("timeout-kill", "2000").supervise();
+    service.wait_ready();
+    let pid = service.wait_run();
+    service.command("d");
+    let due = eventually("KILL is due", || key(&service, "kill-at"));
+    let _runsv = replace_runsv(&sandbox, &mut service);
+    // Unless this took so long that it is done.
+    assert!(key(&service, "kill-at").is_none_or(|at| at == due));
+    wait_gone(pid);
+    service.wait_stat("down");
 }
 
 fn what_is_not_told_to_end_is_not_killed(subject: &Subject) {

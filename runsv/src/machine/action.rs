@@ -21,6 +21,8 @@ pub enum Action {
     /// `run` has ended: kill what is left of it where that is wanted, and answer with [`Event::Left`](super::Event::Left) if
     /// something was.
     EndTree(Pid, Tree),
+    /// Tell that the service is given up, which ended so at last, after so many restarts.
+    TellGivenUp(ExitStatus, u64),
     /// There is nothing left to do for this process.
     Exit,
 }

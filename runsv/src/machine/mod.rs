@@ -340,6 +340,8 @@ impl Step {
             Next::GiveUp => {
                 state.failed = true;
                 state.want = Want::Down;
+                let last = state.last_exit.unwrap_or(ExitStatus::UNKNOWN);
+                self.actions.push(Action::TellGivenUp(last, state.restarts));
                 now
             }
         };

@@ -223,6 +223,7 @@ impl World {
                 assert!(is_allowed, "{signal} to {child:?}");
                 self.signals.push(signal);
             }
+            Action::TellGivenUp(..) => assert!(self.state.failed && self.state.want == Want::Down),
             Action::EndTree(pid, _) => {
                 assert!(!self.children.iter().any(|(child, _)| *child == pid), "it runs");
             }

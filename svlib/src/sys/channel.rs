@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg,
-    sendmsg, socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, getsockopt,
+    recvmsg, sendmsg, shutdown, socketpair, sockopt,
 };
 
 use crate::error::{Context, Result};
@@ -55,6 +55,12 @@ pub fn send(end: impl AsFd, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> n
             result => return result.map(drop),
         }
     }
+}
+
+/// Says that nothing more will be sent from this end (shutdown(2)): the other end sees that as the end.
+pub fn finish(end: impl AsFd) {
+    // An end whose other end is gone is finished already.
+    let _ = shutdown(end.as_fd().as_raw_fd(), Shutdown::Write);
 }
 
 /// Receives one message: how many bytes of `buffer` it fills, and its descriptors, as many of them as this process may

@@ -195,7 +195,9 @@ impl World {
                 self.children.contains(&(pid, role, Program::Run)),
                 "{signal} to {pid}, which is not the {role:?}"
             ),
-            Action::SignalTree(..) | Action::EndTree(..) => panic!("without kill-mode"),
+            Action::SignalTree(..) | Action::EndTree(..) | Action::TellGivenUp(..) => {
+                panic!("without kill-mode and restart")
+            }
             Action::Exit => panic!("the exit of one of the two is the pair's to decide"),
         }
     }

@@ -124,7 +124,7 @@ fn over_the_limit_a_service_has_failed_until_it_is_told_up() {
             bench.wait();
             bench.start();
         }
-        assert_eq!(bench.exits(1), []);
+        assert_eq!(bench.exits(1), [Action::TellGivenUp(ExitStatus::exited(1), 2)]);
         assert_eq!((bench.state.deadline(), bench.stat()), (None, "down\n".into()));
         let record = bench.record();
         assert_eq!((record.failed, record.want, record.restarts), (true, Want::Down, 2));
@@ -145,7 +145,7 @@ fn over_the_limit_a_service_has_failed_until_it_is_told_up() {
 #[test]
 fn finish_gives_a_service_up_where_there_is_a_policy() {
     let mut bench = Bench::running_with(restarting(policy()));
-    assert_eq!(bench.finishes(125), []);
+    assert_eq!(bench.finishes(125), [Action::TellGivenUp(ExitStatus::exited(1), 0)]);
     assert_eq!((bench.record().failed, bench.state.deadline()), (true, None));
     let mut bench = Bench::running_with(Settings::default());
     assert_eq!(bench.finishes(125), []);
