@@ -33,10 +33,15 @@ pub fn service_directory(mut arguments: impl Iterator<Item = OsString>) -> Resul
     let mut arguments = arguments.peekable();
     let is_option =
         arguments.peek().is_some_and(|first| first == "--help" || first == "--version" || first == "--");
-    let end_of_options = (!is_option).then(|| OsString::from("--"));
-    let arguments = iter::once(program).chain(end_of_options).chain(arguments);
-    let matches = cli::parse(command(), &USAGE, arguments)?;
-    let mut operands = matches.get_many::<OsString>("operands").into_iter().flatten();
+    // Without options there is nothing to parse, and each of thousands of runsvs does without a parser's time and memory.
+    if !is_option {
+        return the_only(arguments);
+    }
+    let matches = cli::parse(command(), &USAGE, iter::once(program).chain(arguments))?;
+    the_only(matches.get_many::<OsString>("operands").into_iter().flatten().cloned())
+}
+
+fn the_only(mut operands: impl Iterator<Item = OsString>) -> Result<PathBuf, ExitCode> {
     match (operands.next(), operands.next()) {
         (Some(dir), None) => Ok(PathBuf::from(dir)),
         _ => Err(USAGE.show()),

@@ -13,7 +13,7 @@ use svlib::exit_status::ExitStatus;
 use svlib::keeper::Answer;
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
-use svlib::sys::{clock, fd, process};
+use svlib::sys::{clock, fd, memory, process};
 
 use crate::executor::Executor;
 use crate::foreign::Foreign;
@@ -61,6 +61,8 @@ pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
     if let ControlFlow::Continue(pair) = next {
         next = supervisor.react(pair, &ready);
     }
+    // What the start took is not held for years.
+    memory::trim();
     while let ControlFlow::Continue(pair) = next {
         let ready = supervisor.wait(&pair);
         next = supervisor.react(pair, &ready);
@@ -94,6 +96,8 @@ impl Supervisor<'_> {
         let deadlines = [pair.deadline(), executor.deadline(), self.reexec.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now().monotonic));
+        // It may be for years.
+        memory::trim_stack();
         // Supervision goes on even where waiting fails (a limit of descriptors lowered from outside): nothing read here
         // blocks.
         let unknown = poll::wait(&mut fds, timeout).is_err();
@@ -114,6 +118,7 @@ impl Supervisor<'_> {
     }
 
     /// What has ended first: a command should find the state as it is.
+    #[inline(never)] // Its frame would lie on the stack for as long as the loop waits.
     fn react(&mut self, mut pair: Pair, ready: &Ready) -> ControlFlow<(), Pair> {
         if ready.children {
             while let Some((pid, status)) = process::reap() {
@@ -231,6 +236,7 @@ impl Supervisor<'_> {
     }
 
     /// Decides about `event` and performs what is decided, until nothing more comes of it. Then it is written down.
+    #[inline(never)] // As above.
     fn deliver(&mut self, mut pair: Pair, event: pair::Event) -> ControlFlow<(), Pair> {
         pair.service = pair.service.with_settings(self.executor.settings());
         let mut events = VecDeque::from([event]);

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use nix::sys::signal::Signal;
 use svlib::diag::Diag;
 use svlib::sys::signal::Signals;
-use svlib::sys::{clock, memory, reexec as exec};
+use svlib::sys::{clock, reexec as exec};
 
 pub mod adopt;
 pub mod cgroup;
@@ -75,7 +75,6 @@ fn supervise(dir: &Path, diag: &Diag) -> Result<(), Failure> {
         None => start::start(dir, &signals, now, diag)?,
     };
     if let Some((pair, mut executor)) = begun {
-        memory::trim();
         event_loop::run(pair, &mut executor, &signals);
     }
     Ok(())

@@ -214,7 +214,8 @@ impl Saved {
 ///
 /// # Errors
 /// It is not understood, which the self-test should have shown.
-pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Executor)>> {
+#[inline(never)] // Its frame would lie on the stack for as long as the service is supervised.
+pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>> {
     let Some(text) = reexec::saved() else { return Ok(None) };
     let saved =
         Saved::parse(&text?).ok_or(Errno::EINVAL).during("understand the state of the former program")?;
@@ -234,7 +235,7 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Executor)>> {
     }
     let ends = saved.take("pipe-read").zip(saved.take("pipe-write"));
     let socket = saved.take("notify-socket");
-    let executor = Executor {
+    let executor = Box::new(Executor {
         diag: diag.clone(),
         service: saved.supervised(Role::Service)?,
         log: saved.log.as_ref().map(|_| saved.supervised(Role::Log)).transpose()?,
@@ -253,7 +254,7 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Executor)>> {
         cgroup: None,
         problems: Vec::new(),
         adopts_orphans: false,
-    };
+    });
     Ok(Some((pair, executor)))
 }
 

@@ -63,12 +63,13 @@ pub fn begin(role: Role, lock: Lock, boot: &str, now: Moment, diag: &Diag) -> Re
 ///
 /// # Errors
 /// The service directory cannot be taken hold of.
+#[inline(never)] // Its frame would lie on the stack for as long as the service is supervised.
 pub fn start(
     dir: &Path,
     signals: &Signals,
     now: Moment,
     diag: &Diag,
-) -> Result<Option<(Pair, Executor)>, Failure> {
+) -> Result<Option<(Pair, Box<Executor>)>, Failure> {
     let keeper = Keeper::of_this_process();
     env::set_current_dir(dir).during("change to directory")?;
     let lock = setup::lock(Role::Service)?;
@@ -90,7 +91,7 @@ pub fn start(
     foreign.extend(log.as_mut().into_iter().flat_map(|log| log.foreign(keeper.as_ref())));
     let (notify_pipe, notify_socket) = notification(&mut back, &service, diag);
     let (held_log, log) = log.map(|log| (log.supervised, log.state)).unzip();
-    let mut executor = Executor {
+    let mut executor = Box::new(Executor {
         diag: diag.clone(),
         service: service.supervised,
         log: held_log,
@@ -104,7 +105,7 @@ pub fn start(
         cgroup: None,
         problems: Vec::new(),
         adopts_orphans: false,
-    };
+    });
     executor.known = executor.foreign.iter().map(Foreign::process).collect();
     executor.hold(now.monotonic);
     Ok(Some((Pair { service: service.state, log }, executor)))

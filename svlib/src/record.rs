@@ -205,7 +205,8 @@ impl Default for Record {
 impl Record {
     /// The lines, without `seq`, `end` and what fills up. What has its usual value is left out.
     pub fn lines(&self) -> String {
-        let mut lines = Lines(format!("version={VERSION}\n"));
+        let mut lines = Lines(String::with_capacity(RECORD_LENGTH));
+        lines.put("version", Some(VERSION));
         lines.text("boot", &self.boot);
         lines.put("supervisor", self.supervisor);
         lines.number("reexecs", self.reexecs);
@@ -266,8 +267,11 @@ impl Record {
 
     /// The file: `lines` of [`lines`](Self::lines), `seq` being another number than last time.
     pub fn file(lines: &str, seq: u64) -> Vec<u8> {
-        let mut file = format!("seq={seq}\n{lines}end={seq}\n").into_bytes();
+        let mut file = String::with_capacity(RECORD_LENGTH);
+        // A string takes all that is written to it.
+        let _ = write!(file, "seq={seq}\n{lines}end={seq}\n");
         debug_assert!(file.len() <= RECORD_LENGTH, "the longest record fits");
+        let mut file = file.into_bytes();
         file.resize(RECORD_LENGTH, b'\n');
         file
     }

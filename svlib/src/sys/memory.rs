@@ -1,5 +1,7 @@
 //! The memory of this process.
 
+use std::ptr;
+
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Gives freed heap memory back to the system (malloc_trim(3)), where the C library can.
@@ -12,6 +14,28 @@ pub fn trim() {
         libc::malloc_trim(0);
     }
 }
+
+/// Gives the memory of the stack below the caller's frame back to the system: what a deep call took once, as that of the
+/// command line's parser, is not held for years either. Only for the main thread.
+#[inline(never)]
+pub fn trim_stack() {
+    let here = 0_u8;
+    let page = page_size();
+    let here = (&raw const here).addr();
+    // This frame and that of the system call reach no further down.
+    let Some(end) = here.checked_sub(FRAMES) else { return };
+    let end = end & !(page - 1);
+    let Some(start) = end.checked_sub(STACK) else { return };
+    // SAFETY: below the stack pointer of the only thread nothing is in use, and below the stack there is a gap of a mebibyte in
+    // which nothing is mapped (vm.stack_guard_gap in the kernel's documentation).
+    unsafe { libc::madvise(ptr::with_exposed_provenance_mut(start), STACK, libc::MADV_DONTNEED) };
+}
+
+/// More than two frames without any buffer take.
+const FRAMES: usize = 1024;
+
+/// More than any call has taken so far.
+const STACK: usize = 256 << 10;
 
 /// Gives the memory behind the inner pages of `buffer` back to the system (madvise(2)); they are zeros afterwards, or what
 /// they were, and cost nothing until they are used again.
