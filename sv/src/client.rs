@@ -206,10 +206,34 @@ fn is_that_process(process: ProcessId) -> bool {
     process::start_time(process.pid) == Some(process.start)
 }
 
-/// Whether a process uses the processor, waits for it or for a disk, or has ended without runsv knowing yet (proc(5),
-/// states R, D, Z, X). Of a process that cannot be seen nothing is known; it is not called unsettled.
-pub fn is_unsettled(pid: Pid) -> bool {
-    fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| tells_unsettled(&stat))
+/// What a process does, as far as can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It uses the processor, waits for it or for a disk, or has ended without runsv knowing yet (proc(5), states R, D, Z, X).
+    Something,
+    /// It waits, as the interpreter of a `run` script.
+    WaitingAsScript,
+    /// It waits. Of a process that cannot be seen nothing else is assumed.
+    Waiting,
+}
+
+/// What the process of a `run` does.
+pub fn doing(pid: Pid) -> Doing {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}"));
+    if read("stat").is_ok_and(|stat| tells_unsettled(&stat)) {
+        Doing::Something
+    } else if read("cmdline").is_ok_and(|arguments| tells_script(&arguments)) {
+        Doing::WaitingAsScript
+    } else {
+        Doing::Waiting
+    }
+}
+
+/// Whether the text of `/proc/PID/cmdline` is that of an interpreter that was given the script `run` (execve(2)).
+fn tells_script(arguments: &[u8]) -> bool {
+    let mut arguments = arguments.split(|&byte| byte == 0);
+    arguments.next().is_some_and(|program| program != b"./run")
+        && arguments.any(|argument| argument == b"./run")
 }
 
 /// Whether the text of `/proc/PID/stat` tells of an unsettled process.
@@ -236,7 +260,21 @@ mod tests {
         ] {
             assert_eq!(tells_unsettled(stat), unsettled, "{}", stat.escape_ascii());
         }
-        assert!(!is_unsettled(Pid::from_raw(i32::MAX)));
+        assert_eq!(doing(Pid::from_raw(i32::MAX)), Doing::Waiting);
+    }
+
+    #[test]
+    fn an_interpreter_has_the_script_among_its_arguments() {
+        for (arguments, is_script) in [
+            (b"/bin/sh\0./run\0" as &[u8], true),
+            (b"/bin/sh\0-e\0./run\0", true),
+            (b"./run\0", false),
+            (b"./run\0./run\0", false),
+            (b"sleep\x001000\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(tells_script(arguments), is_script, "{}", arguments.escape_ascii());
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! runit samples every 420 ms, so a service that dies as soon as it is started mostly looks down to it, and `sv start` fails.
 //! Who sees every change also sees the moment in which such a service runs, and must not take it for success. So a process
 //! is on trial: it is believed once it waits for something, as a service does that has set itself up, but not in its first
-//! 10 ms, in which it may still be the shell; and in any case when runit would have found it running.
+//! moments; not in its first 10 ms as long as it is the interpreter of the `run` script, which also waits for what it starts
+//! before it executes the service; and in any case when runit would have found it running.
 
 use std::time::Duration;
 
@@ -12,16 +13,20 @@ use svlib::moment::Moment;
 use svlib::status::{State, Status, Want};
 use svlib::tai64n::Tai64n;
 
-/// How long every process is on trial: time enough for a missing program or a bad option.
-const SHORT_TRIAL: Duration = Duration::from_millis(10);
+/// How long every process is on trial: time enough to refuse an option.
+const SHORT_TRIAL: Duration = Duration::from_millis(2);
+/// How long a script is on trial: time enough to find that the program is missing.
+const SCRIPT_TRIAL: Duration = Duration::from_millis(10);
 /// How long a process is on trial at most, and how long if another has died since sv began to look.
 const LONG_TRIAL: Duration = Duration::from_millis(420);
 
 /// When a process is to be believed, on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// From then on if it waits for something.
+    /// From then on if it waits for something and is no script any more.
     pub earliest: Duration,
+    /// From then on if it waits for something.
+    pub script: Duration,
     /// From then on whatever it does.
     pub latest: Duration,
 }
@@ -60,7 +65,11 @@ impl Steadiness {
             }
             *self = Self { process, since: started(status, now), is_new: true, ..*self };
         }
-        Trial { earliest: self.since + self.trial, latest: self.since + LONG_TRIAL }
+        Trial {
+            earliest: self.since + self.trial,
+            script: self.since + self.trial.max(SCRIPT_TRIAL),
+            latest: self.since + LONG_TRIAL,
+        }
     }
 }
 
@@ -120,15 +129,15 @@ mod tests {
     fn processes_are_believed_after_a_while() {
         let finish = Status { state: State::Finish, ..run(8, 1) };
         for (statuses, expected) in [
-            (&[run(7, 1)] as &[Status], 11),
-            (&[run(7, 1), run(9, 1050)], 1060),
-            (&[run(7, 1), down(Want::Up), run(9, 1150)], 1160),
-            (&[run(7, 1), finish, run(9, 1150)], 1160),
-            (&[down(Want::Down), run(9, 1050)], 1060),
+            (&[run(7, 1)] as &[Status], 3),
+            (&[run(7, 1), run(9, 1050)], 1052),
+            (&[run(7, 1), down(Want::Up), run(9, 1150)], 1152),
+            (&[run(7, 1), finish, run(9, 1150)], 1152),
+            (&[down(Want::Down), run(9, 1050)], 1052),
             (&[down(Want::Up), run(9, 1050)], 1470),
             (&[down(Want::Down), run(9, 1050), run(11, 1150)], 1570),
             (&[down(Want::Down), run(9, 1050), down(Want::Up), run(11, 1250)], 1670),
-            (&[run(7, 1), run(9, 1050), run(9, 1050)], 1060),
+            (&[run(7, 1), run(9, 1050), run(9, 1050)], 1052),
         ] {
             assert_eq!(believed(statuses), expected, "{statuses:?}");
         }
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_wall_clock_set_back_delays_by_the_trial_only() {
-        assert_eq!(believed(&[run(7, 999_999)]), 1010);
+        assert_eq!(believed(&[run(7, 999_999)]), 1002);
     }
 
     proptest! {
@@ -145,7 +154,7 @@ mod tests {
             let mut steadiness = Steadiness::new(&run(1, starts[0]), at(seen));
             for start in starts {
                 let trial = steadiness.note(&run(1, start), at(seen));
-                prop_assert!(trial.earliest <= trial.latest);
+                prop_assert!(trial.earliest <= trial.script && trial.script <= trial.latest);
                 prop_assert!(trial.latest <= at(seen).monotonic + LONG_TRIAL);
             }
         }

@@ -25,7 +25,7 @@ use svlib::sys::{clock, process};
 
 use crate::check::{Goal, Verdict};
 use crate::check_script::CheckScript;
-use crate::client::{Service, is_unsettled};
+use crate::client::{Doing, Service, doing};
 use crate::console::Console;
 use crate::report::{Outcome, Trouble, outcome_line};
 use crate::seen::{Recorded, Seen};
@@ -45,7 +45,7 @@ const CONTRADICTION: Duration = Duration::from_secs(5);
 /// How long it may be torn. One that runsv left so when the machine went down stays so if another runsv came after it.
 const TEAR: Duration = Duration::from_secs(1);
 /// The time between two looks at what a new process does.
-const UNSETTLED_LOOK: Duration = Duration::from_millis(10);
+const UNSETTLED_LOOK: Duration = Duration::from_millis(2);
 
 /// A service that is waited for.
 #[derive(Debug)]
@@ -262,13 +262,15 @@ impl Waiting {
     }
 }
 
-/// When the trial of the process in `status` ends, as far as can be told now: an unsettled one is looked at again.
+/// When the trial of the process in `status` ends, as far as can be told now: one that does something is looked at again.
 fn end_of(trial: Trial, status: &Status, now: Duration) -> Duration {
-    let is_decided = now < trial.earliest || now >= trial.latest;
-    if is_decided || !status.pid.is_some_and(is_unsettled) {
-        trial.earliest
-    } else {
-        trial.latest.min(now + UNSETTLED_LOOK)
+    if now < trial.earliest || now >= trial.latest {
+        return trial.earliest;
+    }
+    match status.pid.map(doing) {
+        Some(Doing::Something) => trial.latest.min(now + UNSETTLED_LOOK),
+        Some(Doing::WaitingAsScript) if now < trial.script => trial.script.min(now + UNSETTLED_LOOK),
+        _ => trial.earliest,
     }
 }
 
