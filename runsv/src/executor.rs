@@ -333,7 +333,12 @@ impl Executor {
         let sent = match (tree, foreign) {
             (Tree::Process, Some(foreign)) => foreign.signal(signal),
             // Its number is its own only as long as it has not been reaped.
-            (Tree::Group, Some(foreign)) if !foreign.is_there() => Ok(()),
+            (Tree::Group, Some(foreign)) => {
+                if foreign.is_there() {
+                    tree::signal_foreign_group(pid, signal);
+                }
+                Ok(())
+            }
             _ => tree::signal(tree, pid, self.cgroup.as_ref(), signal),
         };
         match sent {

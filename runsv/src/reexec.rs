@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use svlib::diag::Diag;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
-use svlib::record::{ProcessId, Record};
+use svlib::record::{Phase, ProcessId, Record};
 use svlib::sys::lock::Lock;
 use svlib::sys::pidfd::{Found, Pidfd};
 use svlib::sys::{clock, process, reexec, signal};
@@ -258,10 +258,10 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>
     Ok(Some((pair, executor)))
 }
 
-/// What could not be proven before cannot be proven now.
+/// A child is known. What could not be proven of another process before cannot be proven now.
 fn proof(record: &Record) -> Proof {
     match record.phase {
-        svlib::record::Phase::Run(process) if process.start == 0 => Proof::Unproven,
+        Phase::Run(process) if process.start == 0 && !process::is_child(process.pid) => Proof::Unproven,
         _ => Proof::Proven,
     }
 }

@@ -73,27 +73,35 @@ pub fn describe(pids: &[Pid]) -> String {
     format!("{} {noun} ({})", pids.len(), names.join(", "))
 }
 
-/// Kills the process group that `run` led. Its number may be another's by now: so each member is held, and looked at again.
+/// Kills the process group that `run`, which has been reaped, led. As long as one member lives, nobody else gets its number.
 fn kill_group(run: Pid) -> Vec<Pid> {
     let mut killed = Vec::new();
     for _ in 0..ROUNDS {
-        if kill(Pid::from_raw(-run.as_raw()), None) == Err(Errno::ESRCH) {
+        let is_there = kill(Pid::from_raw(-run.as_raw()), None) != Err(Errno::ESRCH);
+        // A group that has a leader is another's.
+        if !is_there || is_member(run, run) {
             break;
         }
-        let members: Vec<_> = members(run).into_iter().filter(|pid| !killed.contains(pid)).collect();
-        if members.is_empty() {
+        let others: Vec<_> = members(run).into_iter().filter(|pid| !killed.contains(pid)).collect();
+        if others.is_empty() {
             break;
         }
-        for pid in members {
-            if let Ok(pidfd) = Pidfd::open(pid)
-                && is_member(pid, run)
-                && pidfd.send(Some(Signal::SIGKILL)).is_ok()
-            {
-                killed.push(pid);
-            }
-        }
+        killed.extend(others.into_iter().filter(|pid| signal_member(*pid, run, Signal::SIGKILL)));
     }
     killed
+}
+
+/// Sends `signal` to the process group of a leader that is not our child: it may be reaped, and its number given away, at any
+/// moment.
+pub fn signal_foreign_group(leader: Pid, signal: Signal) {
+    for pid in members(leader) {
+        signal_member(pid, leader, signal);
+    }
+}
+
+/// Sends `signal` to a process if it is in the group while it is held. Says whether it was sent.
+fn signal_member(pid: Pid, group: Pid, signal: Signal) -> bool {
+    Pidfd::open(pid).is_ok_and(|pidfd| is_member(pid, group) && pidfd.send(Some(signal)).is_ok())
 }
 
 /// All processes of the group that are no zombies.

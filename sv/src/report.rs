@@ -122,7 +122,9 @@ impl Remarks {
                 Readiness::Ready => ", ready",
             };
             if !self.text.is_empty() {
-                let escaped = self.text.replace('\\', r"\\").replace('"', r#"\""#);
+                // runsv writes no control characters; who else may have written the record is not known.
+                let text_only = self.text.replace(char::is_control, " ");
+                let escaped = text_only.replace('\\', r"\\").replace('"', r#"\""#);
                 text += &format!(", \"{escaped}\"");
             }
         }

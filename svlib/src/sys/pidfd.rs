@@ -49,6 +49,10 @@ impl Pidfd {
         let pidfd = match Self::open(process.pid) {
             Ok(pidfd) => pidfd,
             Err(Errno::ESRCH) => return Ok(Found::Gone),
+            // Without a descriptor, what is gone can still be told.
+            Err(_) if process.start != 0 && process::start_time(process.pid) != Some(process.start) => {
+                return Ok(Found::Gone);
+            }
             Err(errno) => return Err(errno),
         };
         let start = process::start_time(process.pid);

@@ -1,6 +1,7 @@
 //! What tells a process from others that have or had its number.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -11,7 +12,11 @@ use crate::record::ProcessId;
 /// When the process was started, in clock ticks since the boot (proc(5), `/proc/PID/stat`, field 22). It can also be read
 /// of a process that has ended and has not been reaped. None if there is no such process, or no `/proc`.
 pub fn start_time(pid: Pid) -> Option<u64> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    // Its line is far shorter, and comes in one piece.
+    let mut stat = [0; 1024];
+    let length = file.read(&mut stat).ok()?;
+    parse(&stat[..length])
 }
 
 /// How long ago the process was started, to a hundredth of a second. None if that cannot be read.
