@@ -228,7 +228,12 @@ impl Supervised {
     ) -> Result<Self, Failure> {
         let control = Control::open(role)?;
         let mut publisher = Publisher::new(role);
-        publisher.publish(status, now.monotonic, diag);
+        // One that stays down has all of it now.
+        if status.want == Want::Up {
+            publisher.begin(status, now.monotonic, diag);
+        } else {
+            publisher.publish(status, now.monotonic, diag);
+        }
         // Who finds `ok` open asks for the status next.
         Ok(Self { control, publisher, record, ok: open_ok(role)?, lock })
     }
