@@ -17,6 +17,7 @@ mod opt_in;
 mod restart_policy;
 mod runsv_better;
 mod runsvdir_takeover;
+mod scale;
 mod shortage;
 mod stopping;
 mod story;
@@ -56,6 +57,7 @@ const GROUPS: &[Group] = &[
     ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("runsvdir_takeover", runsvdir_takeover::CASES),
+    ("scale", scale::CASES),
     ("shortage", shortage::CASES),
     ("stopping", stopping::CASES),
     ("story", story::CASES),
