@@ -1,10 +1,13 @@
 //! From the start of the supervisor of all to every service running.
 
+use std::process::Command;
 use std::time::Instant;
+
+use svkit_tests::Sandbox;
 
 use crate::arrivals::Arrivals;
 use crate::contender::{Contender, Who, in_turn};
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, Goal, Unit};
 use crate::settings::Settings;
 
 /// 200 services.
@@ -25,6 +28,17 @@ fn boot(settings: &Settings, contenders: &[Contender], services: usize) -> Figur
         .collect();
     let [samples] = in_turn(settings.rounds(), &mut contenders, |contender| [all_up(contender, services)]);
     Figure::new(format!("{services} services: start to all running"), Unit::Seconds, samples)
+        .goals(&[Goal::Times(1.0, Who::S6)])
+}
+
+/// What starts the supervisors of the services in a directory, which is the last argument.
+pub(crate) fn supervisor_of_all(sandbox: &Sandbox, who: Who) -> Command {
+    let mut command = sandbox.command(if who == Who::S6 { "s6-svscan" } else { "runsvdir" });
+    if who == Who::S6 {
+        // As many as it may have to take.
+        command.args(["-c", "10000"]);
+    }
+    command
 }
 
 /// Seconds from start to the last service. Each time in a new sandbox: a first start has more to do than the next.
@@ -34,13 +48,7 @@ fn all_up(contender: &Contender, services: usize) -> f64 {
     for number in 0..services {
         arrivals.service(&sandbox, format!("services/{number}"));
     }
-    let mut command = match contender.who {
-        Who::S6 => sandbox.command("s6-svscan"),
-        _ => sandbox.command("runsvdir"),
-    };
-    if contender.who == Who::S6 {
-        command.args(["-c", "2000"]);
-    }
+    let mut command = supervisor_of_all(&sandbox, contender.who);
     command.arg(sandbox.services());
     let start = Instant::now();
     let _running = sandbox.start(&mut command);

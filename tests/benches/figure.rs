@@ -8,6 +8,10 @@ pub(crate) enum Unit {
     KiB,
     Seconds,
     Milliseconds,
+    /// How often something happened.
+    Count,
+    /// So many times something else.
+    Times,
 }
 
 /// What ours is to reach.
@@ -15,8 +19,12 @@ pub(crate) enum Unit {
 pub(crate) enum Goal {
     /// So many times better than a peer.
     Times(f64, Who),
+    /// At most this part of a peer's.
+    PartOf(f64, Who),
     /// No sample is more than so much, in the figure's unit.
     AtMost(f64),
+    /// The median is no more than so much, in the figure's unit: a single time is also what else the machine does.
+    Usually(f64),
 }
 
 /// One thing measured, for everybody.
@@ -49,6 +57,8 @@ impl Unit {
             Self::KiB => format!("{value:.0} KiB"),
             Self::Seconds => format!("{value:.3} s"),
             Self::Milliseconds => format!("{:.2} ms", value * 1000.0),
+            Self::Count => format!("{value:.0}"),
+            Self::Times => format!("{value:.2} times"),
         }
     }
 }
@@ -89,7 +99,8 @@ impl Figure {
     }
 
     fn ratio(&self, who: Who) -> Option<f64> {
-        Some(self.median(who)? / self.median(Who::Svkit)?)
+        // Beside nothing there is no ratio.
+        Some(self.median(who)? / self.median(Who::Svkit)?).filter(|ratio| ratio.is_finite())
     }
 
     /// The goal in words, and whether it is reached; only the words if that is not known.
@@ -98,6 +109,14 @@ impl Figure {
             Goal::Times(times, who) => {
                 (format!("{times}x {}", who.name()), self.ratio(who).map(|ratio| ratio >= times))
             }
+            Goal::PartOf(part, who) => (
+                format!("{part} of {} at most", who.name()),
+                self.ratio(who).map(|ratio| 1.0 / ratio <= part),
+            ),
+            Goal::Usually(most) => (
+                format!("{} at most", self.unit.format(most)),
+                self.median(Who::Svkit).map(|value| value <= most),
+            ),
             Goal::AtMost(most) => (
                 format!("{} at most, in all samples", self.unit.format(most)),
                 self.most(Who::Svkit).map(|value| value <= most),

@@ -22,6 +22,7 @@ mod memory;
 mod pause;
 mod restart;
 mod round_trip;
+mod scale;
 mod settings;
 mod throughput;
 mod workload;
@@ -39,7 +40,7 @@ use crate::settings::Settings;
 /// A set of figures that are measured together.
 type Module = (&'static str, fn(&Settings, &[Contender]) -> Vec<Figure>);
 
-const MODULES: [Module; 8] = [
+const MODULES: [Module; 9] = [
     ("memory", memory::measure),
     ("throughput", throughput::measure),
     ("pause", pause::measure),
@@ -47,8 +48,12 @@ const MODULES: [Module; 8] = [
     ("restart", restart::measure),
     ("boot", boot::measure),
     ("boot-1000", boot::measure_thousand),
+    ("scale", scale::measure),
     ("chpst", exec::measure),
 ];
+
+/// What takes long: measured only when it is named.
+const LONG: [&str; 2] = ["boot-1000", "scale"];
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
@@ -65,9 +70,8 @@ fn main() -> ExitCode {
     let contenders = Contender::all();
     let mut figures = Vec::new();
     for (name, measure) in MODULES {
-        // The thousand services take long: only by name.
         let chosen =
-            if names.is_empty() { name != "boot-1000" } else { names.iter().any(|chosen| chosen == name) };
+            if names.is_empty() { !LONG.contains(&name) } else { names.iter().any(|chosen| chosen == name) };
         if chosen {
             eprintln!("measuring: {name}");
             figures.extend(measure(&settings, &contenders));

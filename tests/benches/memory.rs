@@ -1,5 +1,5 @@
 //! Private memory: of a supervisor and of a logger that have nothing to do, which is the price of every further service,
-//! and of a logger that has much to do.
+//! and of a logger that has much to do. And how often the idle ones are woken.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Stdio};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
-use svkit_tests::{Running, SLEEP, Sandbox, eventually};
+use svkit_tests::{Running, SLEEP, Sandbox, eventually, voluntary_switches};
 use tempfile::TempDir;
 
 use crate::contender::{Contender, Samples, Who, in_turn};
@@ -22,6 +22,9 @@ const SETTLING: Duration = Duration::from_millis(1500);
 /// Longer than anybody waits before memory is given back.
 const REST: Duration = Duration::from_secs(4);
 
+/// Longer than any pace at which an idle program could look at something.
+pub(crate) const QUIET: Duration = Duration::from_secs(6);
+
 /// How often a busy logger is looked at: the kernel has to walk its memory each time.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -32,10 +35,9 @@ type Idle = (Running, Option<ChildStdin>);
 
 /// runsv and svlogd. One process a round, and all of them at the same time; a busy one at a time.
 pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figure> {
-    let mut figures = vec![
-        idle("runsv, idle: private memory", settings, contenders, supervisor),
-        idle("svlogd, idle: private memory", settings, contenders, logger),
-    ];
+    let mut figures = Vec::new();
+    figures.extend(idle("runsv", Goal::PartOf(0.7, Who::Runit), settings, contenders, supervisor));
+    figures.extend(idle("svlogd", Goal::Times(1.0, Who::Runit), settings, contenders, logger));
     for (name, logging, directories) in [
         ("plain", PLAIN, 1),
         ("-ttt", STAMPED, 1),
@@ -53,10 +55,11 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
 
 fn idle(
     name: &str,
+    goal: Goal,
     settings: &Settings,
     contenders: &[Contender],
     start: fn(&Sandbox, Who, usize) -> Idle,
-) -> Figure {
+) -> [Figure; 2] {
     let sandboxes: Vec<_> = contenders
         .iter()
         .filter(|contender| contender.who != Who::Floor)
@@ -67,10 +70,25 @@ fn idle(
     };
     let processes: Vec<_> = sandboxes.iter().map(start_all).collect();
     sleep(SETTLING);
-    let samples = processes.iter().map(|(who, processes)| {
-        (*who, processes.iter().map(|(process, _)| private_kib(process.pid())).collect())
-    });
-    Figure::new(name, Unit::KiB, samples.collect()).goals(&[Goal::Times(1.0, Who::Runit)])
+    let of_each = |measure: fn(u32) -> f64| -> Samples {
+        let measure_all = |processes: &Vec<Idle>| {
+            processes.iter().map(|(process, _)| measure(process.pid())).collect::<Vec<_>>()
+        };
+        processes.iter().map(|(who, processes)| (*who, measure_all(processes))).collect()
+    };
+    let mut wakeups = of_each(wakeups);
+    sleep(QUIET);
+    for ((_, samples), (_, after)) in wakeups.iter_mut().zip(of_each(self::wakeups)) {
+        for (sample, after) in samples.iter_mut().zip(after) {
+            *sample = after - *sample;
+        }
+    }
+    let memory = of_each(private_kib);
+    [
+        Figure::new(format!("{name}, idle: private memory"), Unit::KiB, memory).goals(&[goal]),
+        Figure::new(format!("{name}, idle: wakeups in {QUIET:?}"), Unit::Count, wakeups)
+            .goals(&[Goal::AtMost(0.0)]),
+    ]
 }
 
 fn supervisor(sandbox: &Sandbox, who: Who, number: usize) -> Idle {
@@ -148,9 +166,14 @@ fn busy(
 }
 
 /// What the process has for itself, touched or not, in KiB.
-fn private_kib(pid: u32) -> f64 {
+pub(crate) fn private_kib(pid: u32) -> f64 {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let kib = |line: &str| line.split_whitespace().nth(1).and_then(|number| number.parse::<f64>().ok());
     text.lines().filter(|line| line.starts_with("Private_")).filter_map(kib).sum()
+}
+
+/// How often the process has been woken so far.
+pub(crate) fn wakeups(pid: u32) -> f64 {
+    voluntary_switches(pid).unwrap_or_else(|| panic!("process {pid} has ended")) as f64
 }

@@ -10,7 +10,7 @@ use svkit_tests::{Running, Sandbox};
 
 use crate::arrivals::Arrivals;
 use crate::contender::{Contender, Who, in_turn};
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, Goal, Unit};
 use crate::settings::Settings;
 
 /// A service that has lived this long is restarted at once.
@@ -39,8 +39,9 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
     let [appeared] = in_turn(settings.rounds(), &mut trees, |tree| [tree.appear()]);
     let figure = |name, samples| Figure::new(name, Unit::Milliseconds, samples);
     vec![
-        figure("crash to restarted", crashed),
-        figure("new service directory to running (s6: told by s6-svscanctl)", appeared),
+        figure("crash to restarted", crashed).goals(&[Goal::Times(1.0, Who::Runit)]),
+        figure("new service directory to running (s6: told by s6-svscanctl)", appeared)
+            .goals(&[Goal::Usually(0.050)]),
     ]
 }
 

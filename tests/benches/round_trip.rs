@@ -9,7 +9,7 @@ use svkit_tests::{Running, Sandbox};
 
 use crate::arrivals::Arrivals;
 use crate::contender::{Contender, Who, in_turn};
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, Goal, Unit};
 use crate::settings::Settings;
 
 /// A service that has lived this long is restarted at once, by everybody; C's sv also needs a later second.
@@ -34,7 +34,8 @@ pub(crate) fn measure(settings: &Settings, contenders: &[Contender]) -> Vec<Figu
         .collect();
     let mut figures = ["restart", "stop", "start"].map(|verb| {
         let samples = services.iter().map(|(who, _)| (*who, Vec::new())).collect();
-        Figure::new(format!("sv {verb}, round trip"), Unit::Milliseconds, samples)
+        let figure = Figure::new(format!("sv {verb}, round trip"), Unit::Milliseconds, samples);
+        if verb == "restart" { figure.goals(&[Goal::Usually(0.010)]) } else { figure }
     });
     for _ in 0..settings.rounds() {
         for (verb, figure) in ["restart", "stop", "start"].iter().zip(&mut figures) {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 pub(crate) struct Settings {
-    /// The figures to measure [default: all but boot-1000]: memory, throughput, pause, sv, restart, boot, boot-1000, chpst
+    /// The figures to measure [default: all but boot-1000 and scale]: memory, throughput, pause, sv, restart, boot, boot-1000, scale, chpst
     pub(crate) figures: Vec<String>,
     /// How often each figure is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]

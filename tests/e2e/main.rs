@@ -18,6 +18,7 @@ mod readiness;
 mod restart_policy;
 mod runsv_better;
 mod runsvdir_takeover;
+mod scale;
 mod shortage;
 mod stopping;
 mod story;
@@ -59,6 +60,7 @@ const GROUPS: &[Group] = &[
     ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
     ("runsvdir_takeover", runsvdir_takeover::CASES),
+    ("scale", scale::CASES),
     ("shortage", shortage::CASES),
     ("stopping", stopping::CASES),
     ("story", story::CASES),

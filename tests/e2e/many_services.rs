@@ -1,61 +1,19 @@
-//! runsvdir: thousands of services, and changes that are seen at once.
+//! runsvdir: changes that are seen at once.
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
-use svkit_tests::{Case, Disk, SLEEP, Sandbox, Service, Subject, case, eventually, write_script};
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually};
 
 pub(crate) const CASES: &[Case] = &[
-    case!(two_thousand_services).patient(),
     case!(a_new_service_is_seen_at_once),
     case!(a_directory_behind_a_link_is_seen_at_once),
     case!(a_retargeted_link_is_seen_at_once),
     case!(a_retargeted_services_directory_is_seen_at_once),
 ];
-
-/// All come up; half of the links removed, these end, and none of the others is restarted.
-fn two_thousand_services(subject: &Subject) {
-    const COUNT: usize = 2000;
-    let sandbox = Sandbox::new(subject);
-    // Twenty thousand files take a while to remove from a disk that is busy with other tests.
-    let _disk = geteuid().is_root().then(|| Disk::new(&sandbox, "sv", 256 << 10));
-    let script = sandbox.join("run");
-    write_script(&script, SLEEP);
-    let services: Vec<(PathBuf, Service)> = (0..COUNT)
-        .map(|number| {
-            let dir = sandbox.mkdir(format!("sv/{number}"));
-            symlink(&script, dir.join("run")).unwrap();
-            let link = sandbox.services().join(number.to_string());
-            symlink(&dir, &link).unwrap();
-            (link, Service::at(dir))
-        })
-        .collect();
-    let runsvdir = sandbox.start(sandbox.command("runsvdir").args(["-P", "services"]));
-    let pids: Vec<u32> = services.iter().map(|(_, service)| service.wait_run()).collect();
-    let (removed, kept) = services.split_at(COUNT / 2);
-    remove(removed);
-    for ((_, service), pid) in kept.iter().zip(&pids[COUNT / 2..]) {
-        assert_eq!(service.status().pid, *pid, "{}", service.dir().display());
-        assert!(service.is_ok());
-    }
-    remove(kept);
-    assert_eq!(runsvdir.stderr(), "");
-}
-
-/// Removes the links and waits for the end of their services.
-fn remove(services: &[(PathBuf, Service)]) {
-    for (link, _) in services {
-        fs::remove_file(link).unwrap();
-    }
-    for (link, service) in services {
-        eventually(&format!("the end of {}", link.display()), || (!service.is_ok()).then_some(()));
-        assert_eq!(service.status().pid, 0);
-    }
-}
 
 /// How often a change is made at most.
 const ROUNDS: usize = 8;

@@ -73,7 +73,7 @@ impl Drop for Disk {
 
 /// Mounts of this process and its children are seen by nobody else, and are gone with them. Not everybody may do that,
 /// and who may not cannot mount either.
-pub(crate) fn keep_mounts_private() {
+pub fn keep_mounts_private() {
     if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
         let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)

@@ -29,10 +29,10 @@ mod subject;
 mod suite;
 
 pub use case::Case;
-pub use disk::Disk;
+pub use disk::{Disk, keep_mounts_private};
 pub use eventually::{eventually, holds_for, within};
 pub use normalize::{mask_pids_and_seconds, mask_stamps};
-pub use proc::{ProcStat, all_processes, descriptors, lock_holder};
+pub use proc::{ProcStat, all_processes, descriptors, lock_holder, voluntary_switches};
 pub use process::{Output, Running, is_running};
 pub use reaper::Reaper;
 pub use sandbox::{Sandbox, write_script};

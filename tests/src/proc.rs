@@ -43,6 +43,14 @@ pub fn descriptors(pid: u32) -> Option<usize> {
     Some(read_dir(format!("/proc/{pid}/fd")).ok()?.count())
 }
 
+/// How often a process has waited for something. One that waits gives up the processor once for each time it goes on:
+/// without such a switch there was no system call that waits.
+pub fn voluntary_switches(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
+}
+
 /// The process that has a file locked by flock(2), exclusively. To try the lock would be to take it for a moment.
 pub fn lock_holder(path: &Path) -> Option<u32> {
     let file = fs::metadata(path).ok()?;
