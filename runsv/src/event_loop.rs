@@ -59,6 +59,7 @@ pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
     let ready = Ready { children: true, ..Ready::default() };
     let mut next = supervisor.deliver(pair, pair::Event::Wake);
     if let ControlFlow::Continue(pair) = next {
+        supervisor.executor.hold(clock::now().monotonic);
         next = supervisor.react(pair, &ready);
     }
     // What the start took is not held for years.
@@ -139,6 +140,9 @@ impl Supervisor<'_> {
         }
         let now = clock::now().monotonic;
         self.executor.retry(now);
+        if self.executor.announce_at.is_some_and(|due| due <= now) {
+            self.executor.announce(&pair, clock::now());
+        }
         self.reexec.give_up(now, &self.executor.diag);
         for role in [Role::Service, Role::Log] {
             if ready.sources.contains(&Source::Control(role)) {
@@ -239,9 +243,8 @@ impl Supervisor<'_> {
     #[inline(never)] // As above.
     fn deliver(&mut self, mut pair: Pair, event: pair::Event) -> ControlFlow<(), Pair> {
         pair.service = pair.service.with_settings(self.executor.settings());
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            let now = clock::now();
+        let mut events = VecDeque::from([(event, clock::now())]);
+        while let Some((event, now)) = events.pop_front() {
             let (next, actions) = pair::step(pair, event, now);
             pair = next;
             // Who sees a change may rely on it. But a signal counts as sent only when it has been: it is rather sent twice.
@@ -253,10 +256,15 @@ impl Supervisor<'_> {
                     self.executor.sign_off(&pair, now.monotonic);
                     return ControlFlow::Break(());
                 }
-                events.extend(self.executor.perform(action, &pair, now));
+                // What was written down at its time has happened at this time.
+                events.extend(self.executor.perform(action, &pair, now).map(|event| (event, now)));
             }
         }
-        self.executor.write_down(&pair, clock::now().monotonic);
+        let now = clock::now();
+        self.executor.write_down(&pair, now.monotonic);
+        if self.executor.is_unannounced() && self.executor.announce_at.is_none() {
+            self.executor.announce(&pair, now);
+        }
         ControlFlow::Continue(pair)
     }
 }

@@ -25,6 +25,9 @@ use crate::settings::{Problem, Settings};
 use crate::setup::{Control, LogPipe, Supervised};
 use crate::{setup, start, tree};
 
+/// How long is waited for a descriptor to tell everybody by that a supervisor is there.
+const ANNOUNCE: Duration = Duration::from_secs(1);
+
 /// All that a supervisor holds of the system, and what it does with it. No failure here ends the supervision: it is warned of.
 #[derive(Debug)]
 pub struct Executor {
@@ -54,6 +57,8 @@ pub struct Executor {
     pub problems: Vec<Problem>,
     /// What `run` leaves behind becomes our child.
     pub adopts_orphans: bool,
+    /// When it is tried again to tell everybody that a supervisor is there, on the monotonic clock.
+    pub announce_at: Option<Duration>,
 }
 
 /// What this process writes down of itself.
@@ -140,7 +145,7 @@ impl Executor {
         let files = of(&self.service).into_iter().chain(self.log.as_ref().into_iter().flat_map(of));
         let keeper = self.keeper.as_ref().and_then(Keeper::deadline);
         let foreign = self.foreign.iter().map(Foreign::deadline);
-        files.chain([keeper]).chain(foreign).flatten().min()
+        files.chain([keeper, self.announce_at]).chain(foreign).flatten().min()
     }
 
     /// Tries again what could not be done, if that is due.
@@ -154,6 +159,29 @@ impl Executor {
         if self.keeper.as_ref().and_then(Keeper::deadline).is_some_and(|due| due <= now) {
             self.hold(now);
         }
+    }
+
+    /// Whether there is somebody who has not been told yet that a supervisor is there.
+    pub fn is_unannounced(&self) -> bool {
+        self.service.ok.is_none() || self.log.as_ref().is_some_and(|log| log.ok.is_none())
+    }
+
+    /// Tells everybody that a supervisor is there, where that has not been done yet. Where there is no descriptor left, it is
+    /// tried again a second later: supervision goes on.
+    pub fn announce(&mut self, pair: &Pair, now: Moment) {
+        self.announce_at = None;
+        for role in [Role::Service, Role::Log] {
+            let Some(state) = pair.get(role) else { continue };
+            let Some((supervised, diag)) = self.supervised(role) else { continue };
+            if supervised.ok.is_some() {
+                continue;
+            }
+            if let Err(error) = supervised.announce(role, state.status(), now, diag) {
+                diag.warning(&error);
+                self.announce_at = Some(now.monotonic + ANNOUNCE);
+            }
+        }
+        self.hold(now.monotonic);
     }
 
     /// Writes down how things are, for the supervisor that would come after this one.
@@ -243,7 +271,8 @@ impl Executor {
         let notify_socket =
             self.notify_socket.as_ref().map(|socket| (Held::NotifySocket, socket.socket.as_fd()));
         let fifos = [Some(&self.service), self.log.as_ref()].into_iter().flatten();
-        let fifos = fifos.flat_map(|supervised| [&supervised.control.read, &supervised.ok]);
+        let fifos =
+            fifos.flat_map(|supervised| [Some(&supervised.control.read), supervised.ok.as_ref()]).flatten();
         let held: Vec<(Held, BorrowedFd<'_>)> = ends
             .into_iter()
             .flatten()
@@ -291,6 +320,12 @@ impl Executor {
             let lines = frame.around(next.record(|pid| identify(known, pid))).lines();
             if let Some(supervised) = supervised {
                 supervised.record.write(&lines, now.monotonic, diag);
+                // As with runit, `run` finds that it runs. And a service that starts at once has no other status before.
+                if program == Program::Run
+                    && let Err(error) = supervised.announce(role, next.status(), now, diag)
+                {
+                    diag.warning(&error);
+                }
             }
         });
         if !matches!(outcome, Outcome::Started(_)) {

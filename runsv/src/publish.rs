@@ -23,6 +23,8 @@ pub struct Publisher {
     status_path: PathBuf,
     /// What `supervise/pid` holds; unknown at the beginning.
     pid_written: Option<Option<Pid>>,
+    /// What was published last.
+    published: Option<Status>,
     failed: Option<Failed>,
 }
 
@@ -38,32 +40,24 @@ impl Publisher {
     pub fn new(role: Role) -> Self {
         let [pid_path, stat_path, status_path] =
             [paths::PID, paths::STAT, paths::STATUS].map(|name| setup::path(role, name));
-        Self { pid_path, stat_path, status_path, pid_written: None, failed: None }
-    }
-
-    /// Publishes the `status` that everything begins with. Texts that are not there yet are left for the first change, which is
-    /// mostly about to come: a new file costs more than all else that a start takes.
-    pub fn begin(&mut self, status: Status, now: Duration, diag: &Diag) {
-        if self.pid_path.exists() || self.stat_path.exists() {
-            return self.publish(status, now, diag);
-        }
-        let written = atomic::write(&self.status_path, &status.encode(), MODE);
-        self.note(written, status, now, diag);
+        Self { pid_path, stat_path, status_path, pid_written: None, published: None, failed: None }
     }
 
     /// Publishes `status`; `now` is on the monotonic clock. The first of a row of failures is warned of.
     pub fn publish(&mut self, status: Status, now: Duration, diag: &Diag) {
-        let written = self.write(status);
-        self.note(written, status, now, diag);
-    }
-
-    fn note(&mut self, written: Result<()>, status: Status, now: Duration, diag: &Diag) {
-        match written {
-            Ok(()) => self.failed = None,
+        if self.published == Some(status) {
+            return;
+        }
+        match self.write(status) {
+            Ok(()) => {
+                self.published = Some(status);
+                self.failed = None;
+            }
             Err(error) => {
                 if self.failed.is_none() {
                     diag.warning(&error);
                 }
+                self.published = None;
                 self.failed = Some(Failed { status, retry: now + RETRY });
             }
         }

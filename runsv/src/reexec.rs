@@ -120,7 +120,7 @@ fn descriptors(executor: &Executor) -> Vec<(String, BorrowedFd<'_>)> {
             all.push((format!("{role}-record"), supervised.record.as_fd()));
             all.push((format!("{role}-control-read"), supervised.control.read.as_fd()));
             all.push((format!("{role}-control-write"), supervised.control.write.as_fd()));
-            all.push((format!("{role}-ok"), supervised.ok.as_fd()));
+            all.extend(supervised.ok.as_ref().map(|ok| (format!("{role}-ok"), ok.as_fd())));
         }
     }
     let pipe = executor.pipe.as_ref();
@@ -181,7 +181,7 @@ impl Saved {
         let log = parts.next().map(|part| Record::decode(part.as_bytes())).transpose().ok()?;
         let saved = Self { descriptors, foreign, service, log };
         let has_all = |role: &str| {
-            let names = ["lock", "record", "control-read", "control-write", "ok"];
+            let names = ["lock", "record", "control-read", "control-write"];
             names.iter().all(|name| saved.number(&format!("{role}-{name}")).is_some())
         };
         (has_all("service") && (saved.log.is_none() || has_all("log"))).then_some(saved)
@@ -204,7 +204,7 @@ impl Saved {
             control: Control { read: take("control-read")?, write: take("control-write")? },
             publisher: Publisher::new(role),
             record: RecordFile::inherited(&setup::path(role, paths::RECORD), take("record")?),
-            ok: take("ok")?,
+            ok: take("ok").ok(),
             lock: Lock::inherited(take("lock")?)?,
         })
     }
@@ -254,6 +254,7 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>
         cgroup: None,
         problems: Vec::new(),
         adopts_orphans: false,
+        announce_at: None,
     });
     Ok(Some((pair, executor)))
 }

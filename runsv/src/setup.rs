@@ -207,43 +207,35 @@ pub struct Supervised {
     pub publisher: Publisher,
     /// What the next supervisor would need.
     pub record: RecordFile,
-    /// Open as long as somebody supervises.
-    pub ok: OwnedFd,
+    /// Open as long as somebody supervises, from the first status on.
+    pub ok: Option<OwnedFd>,
     /// Held as long as somebody supervises.
     pub lock: Lock,
 }
 
 impl Supervised {
-    /// Opens what a process needs besides its lock and its record, and publishes its first `status`.
+    /// Opens what a process needs besides its lock and its record. Nobody knows of it before it is
+    /// [announced](Self::announce).
     ///
     /// # Errors
     /// A fifo cannot be made or opened.
-    pub fn open(
-        role: Role,
-        lock: Lock,
-        record: RecordFile,
-        status: Status,
-        now: Moment,
-        diag: &Diag,
-    ) -> Result<Self, Failure> {
+    pub fn open(role: Role, lock: Lock, record: RecordFile) -> Result<Self, Failure> {
         let control = Control::open(role)?;
-        let mut publisher = Publisher::new(role);
-        // One that stays down has all of it now.
-        if status.want == Want::Up {
-            publisher.begin(status, now.monotonic, diag);
-        } else {
-            publisher.publish(status, now.monotonic, diag);
-        }
-        // Who finds `ok` open asks for the status next.
-        Ok(Self { control, publisher, record, ok: open_ok(role)?, lock })
+        make_fifo(&path(role, paths::OK))?;
+        Ok(Self { control, publisher: Publisher::new(role), record, ok: None, lock })
     }
-}
 
-/// The fifo that tells everybody that a supervisor is there, as long as it is open.
-fn open_ok(role: Role) -> Result<OwnedFd, Failure> {
-    let path = path(role, paths::OK);
-    make_fifo(&path)?;
-    Ok(fifo::open_read(&path)?)
+    /// Tells everybody that a supervisor is there, once the first `status` is published: who finds `ok` open asks for it next.
+    ///
+    /// # Errors
+    /// The fifo cannot be opened: no descriptor is left.
+    pub fn announce(&mut self, role: Role, status: Status, now: Moment, diag: &Diag) -> Result<(), Error> {
+        self.publisher.publish(status, now.monotonic, diag);
+        if self.ok.is_none() {
+            self.ok = Some(fifo::open_read(&path(role, paths::OK))?);
+        }
+        Ok(())
+    }
 }
 
 fn make_fifo(path: &Path) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ pub fn begin(role: Role, lock: Lock, boot: &str, now: Moment, diag: &Diag) -> Re
         Some(Adopted { state, processes, record }) => (state, processes, Some(record)),
         None => (State::new(role, setup::first_want(role), now), Vec::new(), None),
     };
-    let supervised = Supervised::open(role, lock, file, state.status(), now, diag)?;
+    let supervised = Supervised::open(role, lock, file)?;
     Ok(Begun { supervised, state, left, record })
 }
 
@@ -105,9 +105,9 @@ pub fn start(
         cgroup: None,
         problems: Vec::new(),
         adopts_orphans: false,
+        announce_at: None,
     });
     executor.known = executor.foreign.iter().map(Foreign::process).collect();
-    executor.hold(now.monotonic);
     Ok(Some((Pair { service: service.state, log }, executor)))
 }
 
