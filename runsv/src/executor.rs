@@ -320,8 +320,9 @@ impl Executor {
             let lines = frame.around(next.record(|pid| identify(known, pid))).lines();
             if let Some(supervised) = supervised {
                 supervised.record.write(&lines, now.monotonic, diag);
-                // As with runit, `run` finds that it runs. And a service that starts at once has no other status before.
-                if program == Program::Run
+                // A service that starts at once has no other status before, and `run` finds a supervisor. Later it is
+                // published while the program is executed.
+                if supervised.ok.is_none()
                     && let Err(error) = supervised.announce(role, next.status(), now, diag)
                 {
                     diag.warning(&error);

@@ -249,6 +249,8 @@ impl State {
 
     /// Whether the outcome of a start is awaited. What to publish depends on it.
     pub(super) fn is_undecided(&self) -> bool {
-        matches!(self.process, Process::Starting | Process::Ended { retry: None, .. })
+        let starts = matches!(self.process, Process::Down { .. })
+            && matches!(self.script, Some(Script::Asked(Command::Up | Command::Once)));
+        starts || matches!(self.process, Process::Starting | Process::Ended { retry: None, .. })
     }
 }
