@@ -59,7 +59,6 @@ pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
     let ready = Ready { children: true, ..Ready::default() };
     let mut next = supervisor.deliver(pair, pair::Event::Wake);
     if let ControlFlow::Continue(pair) = next {
-        supervisor.executor.hold(clock::now().monotonic);
         next = supervisor.react(pair, &ready);
     }
     // What the start took is not held for years.

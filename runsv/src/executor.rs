@@ -263,24 +263,10 @@ impl Executor {
 
     /// Has runsvdir hold what the next supervisor would need.
     pub fn hold(&mut self, now: Duration) {
-        let Some(keeper) = &mut self.keeper else { return };
-        let pipe = self.pipe.as_ref();
-        let ends =
-            pipe.map(|pipe| [(Held::LogRead, pipe.read.as_fd()), (Held::LogWrite, pipe.write.as_fd())]);
-        let notify_pipe = self.notify_pipe.as_ref().map(|pipe| (Held::NotifyRead, pipe.0.as_fd()));
-        let notify_socket =
-            self.notify_socket.as_ref().map(|socket| (Held::NotifySocket, socket.socket.as_fd()));
-        let fifos = [Some(&self.service), self.log.as_ref()].into_iter().flatten();
-        let fifos =
-            fifos.flat_map(|supervised| [Some(&supervised.control.read), supervised.ok.as_ref()]).flatten();
-        let held: Vec<(Held, BorrowedFd<'_>)> = ends
-            .into_iter()
-            .flatten()
-            .chain(notify_pipe)
-            .chain(notify_socket)
-            .chain(fifos.map(|fd| (Held::Fifo, fd.as_fd())))
-            .collect();
-        keeper.hold(&held, now);
+        if let Some(keeper) = &mut self.keeper {
+            let pipes = (self.pipe.as_ref(), self.notify_pipe.as_ref(), self.notify_socket.as_ref());
+            keeper.hold(&held([Some(&self.service), self.log.as_ref()], pipes), now);
+        }
     }
 
     fn supervised(&mut self, role: Role) -> Option<(&mut Supervised, &Diag)> {
@@ -306,11 +292,9 @@ impl Executor {
             new_session: tree != Tree::Process,
             cgroup: self.cgroup.as_ref().filter(|_| tree == Tree::Cgroup).map(Cgroup::procs),
         };
-        let (known, diag) = (&mut self.known, &self.diag);
-        let supervised = match role {
-            Role::Service => Some(&mut self.service),
-            Role::Log => self.log.as_mut(),
-        };
+        let (known, diag, keeper) = (&mut self.known, &self.diag, &mut self.keeper);
+        let (service, log) = (&mut self.service, &mut self.log);
+        let pipes = (self.pipe.as_ref(), self.notify_pipe.as_ref(), self.notify_socket.as_ref());
         let outcome = child::spawn(role, program, &around, diag, |pid| {
             let next = match program {
                 Program::Run => state.about_to_run(pid, now),
@@ -318,14 +302,20 @@ impl Executor {
                 Program::Control(_) => state.about_to_control(pid),
             };
             let lines = frame.around(next.record(|pid| identify(known, pid))).lines();
-            if let Some(supervised) = supervised {
-                supervised.record.write(&lines, now.monotonic, diag);
-                // A service that starts at once has no other status before, and `run` finds a supervisor. Later it is
-                // published while the program is executed.
-                if supervised.ok.is_none()
-                    && let Err(error) = supervised.announce(role, next.status(), now, diag)
-                {
+            let supervised = match role {
+                Role::Service => Some(&mut *service),
+                Role::Log => log.as_mut(),
+            };
+            let Some(supervised) = supervised else { return };
+            supervised.record.write(&lines, now.monotonic, diag);
+            // A service that starts at once has no other status before, and `run` finds a supervisor. Later it is published
+            // while the program is executed.
+            if supervised.ok.is_none() {
+                if let Err(error) = supervised.announce(role, next.status(), now, diag) {
                     diag.warning(&error);
+                }
+                if let Some(keeper) = keeper {
+                    keeper.hold(&held([Some(&*service), log.as_ref()], pipes), now.monotonic);
                 }
             }
         });
@@ -419,6 +409,22 @@ impl Executor {
         self.hold(now.monotonic);
         Ok(begun.state)
     }
+}
+
+/// The log pipe, and what readiness is said on.
+type Pipes<'a> = (Option<&'a LogPipe>, Option<&'a NotifyPipe>, Option<&'a NotifySocket>);
+
+/// What the next supervisor would need of `supervised`, the service and its log service, and of what is between them.
+fn held<'a>(supervised: [Option<&'a Supervised>; 2], pipes: Pipes<'a>) -> Vec<(Held, BorrowedFd<'a>)> {
+    let (pipe, notify_pipe, notify_socket) = pipes;
+    let ends = pipe.map(|pipe| [(Held::LogRead, pipe.read.as_fd()), (Held::LogWrite, pipe.write.as_fd())]);
+    let notify_pipe = notify_pipe.map(|pipe| (Held::NotifyRead, pipe.0.as_fd()));
+    let notify_socket = notify_socket.map(|socket| (Held::NotifySocket, socket.socket.as_fd()));
+    let fifos = supervised.into_iter().flatten();
+    let fifos =
+        fifos.flat_map(|supervised| [Some(&supervised.control.read), supervised.ok.as_ref()]).flatten();
+    let fifos = fifos.map(|fd| (Held::Fifo, fd.as_fd()));
+    ends.into_iter().flatten().chain(notify_pipe).chain(notify_socket).chain(fifos).collect()
 }
 
 /// What a record says besides the state.

@@ -107,6 +107,7 @@ pub fn start(
         adopts_orphans: false,
         announce_at: None,
     });
+    executor.hold(now.monotonic);
     executor.known = executor.foreign.iter().map(Foreign::process).collect();
     Ok(Some((Pair { service: service.state, log }, executor)))
 }

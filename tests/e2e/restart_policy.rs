@@ -155,5 +155,7 @@ fn a_policy_is_read_again(subject: &Subject) {
     wait_warning(&mut service, "./restart: line 3: max is less than min\n");
     let count = service.events().len();
     service.wait_events(count + 2);
-    assert_eq!(service.runsv().stderr().lines().count(), 2);
+    // Besides, that it was given up.
+    assert_eq!(service.runsv().stderr().lines().count(), 3);
+    assert!(service.runsv().stderr().contains("warning: ./run exited 1, after 1 restarts: given up "));
 }
