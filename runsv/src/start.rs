@@ -91,6 +91,7 @@ pub fn start(
     foreign.extend(log.as_mut().into_iter().flat_map(|log| log.foreign(keeper.as_ref())));
     let (notify_pipe, notify_socket) = notification(&mut back, &service, diag);
     let (held_log, log) = log.map(|log| (log.supervised, log.state)).unzip();
+    let is_first = service.record.is_none();
     let mut executor = Box::new(Executor {
         diag: diag.clone(),
         service: service.supervised,
@@ -107,7 +108,10 @@ pub fn start(
         adopts_orphans: false,
         announce_at: None,
     });
-    executor.hold(now.monotonic);
+    // What is held for one that was killed stays held until all of it is open here.
+    if is_first {
+        executor.hold(now.monotonic);
+    }
     executor.known = executor.foreign.iter().map(Foreign::process).collect();
     Ok(Some((Pair { service: service.state, log }, executor)))
 }
