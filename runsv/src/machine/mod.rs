@@ -16,7 +16,7 @@
 //! | `Close` | gone, or a last start if one is owed | want exit | |
 //!
 //! A process that is down and wanted to exit is gone. One that is down and wanted up is started at once if the last
-//! start is a second ago, else a second from now; or as its restart policy says ([`backoff`]).
+//! start is a second ago, else a second from now; or as its restart policy says (`backoff`).
 //!
 //! [`adopted`] is how a state goes into `supervise/record` and comes out of it in another supervisor.
 
