@@ -186,28 +186,24 @@ impl Executor {
 
     /// Writes down how things are, for the supervisor that would come after this one.
     pub fn write_down(&mut self, pair: &Pair, now: Duration) {
-        for role in [Role::Service, Role::Log] {
-            if let Some(state) = pair.get(role) {
-                let lines = self.record(state).lines();
-                if let Some((supervised, diag)) = self.supervised(role) {
-                    supervised.record.write(&lines, now, diag);
-                }
-            }
-        }
+        self.write_records(pair, Some(self.own.process), now);
     }
 
     /// Writes down that this supervisor has ended, and that nothing is left to take over.
     pub fn sign_off(&mut self, pair: &Pair, now: Duration) {
-        for role in [Role::Service, Role::Log] {
-            if let Some(state) = pair.get(role) {
-                let lines = Record { supervisor: None, ..self.record(state) }.lines();
-                if let Some((supervised, diag)) = self.supervised(role) {
-                    supervised.record.write(&lines, now, diag);
-                }
-            }
-        }
+        self.write_records(pair, None, now);
         if let Some(keeper) = self.keeper.take() {
             keeper.release();
+        }
+    }
+
+    fn write_records(&mut self, pair: &Pair, supervisor: Option<ProcessId>, now: Duration) {
+        for role in [Role::Service, Role::Log] {
+            let Some(state) = pair.get(role) else { continue };
+            let lines = Record { supervisor, ..self.record(state) }.lines();
+            if let Some((supervised, diag)) = self.supervised(role) {
+                supervised.record.write(&lines, now, diag);
+            }
         }
     }
 

@@ -1,14 +1,14 @@
 //! How a service tells that it is ready: a newline on a descriptor (`notification-fd`, as in s6), or datagrams to
 //! `NOTIFY_SOCKET` (sd_notify(3)).
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 use svlib::Result;
-use svlib::sys::process::own_identity;
+use svlib::sys::process::{Stat, own_identity};
 use svlib::sys::{fd, notify_socket};
 
 use crate::machine::Word;
@@ -122,20 +122,12 @@ fn belongs(process: Pid, run: Pid) -> bool {
         if process == run {
             return true;
         }
-        match parent(process) {
+        match Stat::of(process).and_then(|stat| stat.parent()) {
             Some(parent) if parent.as_raw() > 1 => process = parent,
             _ => return false,
         }
     }
     false
-}
-
-/// The parent (proc(5), `/proc/PID/stat`, field 4).
-fn parent(process: Pid) -> Option<Pid> {
-    let stat = fs::read(format!("/proc/{process}/stat")).ok()?;
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let field = stat[end + 1..].split(|&byte| byte == b' ').filter(|field| !field.is_empty()).nth(1)?;
-    std::str::from_utf8(field).ok()?.parse().ok().map(Pid::from_raw)
 }
 
 #[cfg(test)]

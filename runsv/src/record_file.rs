@@ -108,8 +108,8 @@ impl RecordFile {
 
     /// Tries again what failed, if that is due.
     pub fn retry(&mut self, now: Duration, diag: &Diag) {
-        if self.failed.as_ref().is_some_and(|failed| failed.retry <= now)
-            && let Some(failed) = &self.failed
+        if let Some(failed) = &self.failed
+            && failed.retry <= now
         {
             let lines = failed.lines.clone();
             self.write(&lines, now, diag);

@@ -231,9 +231,7 @@ impl Supervised {
     /// The fifo cannot be opened: no descriptor is left.
     pub fn announce(&mut self, role: Role, status: Status, now: Moment, diag: &Diag) -> Result<(), Error> {
         self.publisher.publish(status, now.monotonic, diag);
-        if self.ok.is_none() {
-            self.ok = Some(fifo::open_read(&path(role, paths::OK))?);
-        }
+        self.ok = Some(fifo::open_read(&path(role, paths::OK))?);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use svlib::record::Tree;
 use svlib::sys::pidfd::Pidfd;
-use svlib::sys::process;
+use svlib::sys::process::{self, Stat};
 
 use crate::cgroup::Cgroup;
 
@@ -113,30 +113,14 @@ fn members(group: Pid) -> Vec<Pid> {
 
 /// Whether a process, and no zombie, is in the group and the session of that number: in a session that `run` began.
 fn is_member(pid: Pid, group: Pid) -> bool {
-    stat(pid).is_some_and(|stat| stat.is_alive && stat.group == group && stat.session == group)
+    let belongs =
+        |stat: Stat| stat.is_alive() && stat.group() == Some(group) && stat.session() == Some(group);
+    Stat::of(pid).is_some_and(belongs)
 }
 
 /// Whether a process is there and no zombie: one that ended on a signal meant for all waits to be reaped by us.
 fn is_alive(pid: Pid) -> bool {
-    stat(pid).is_some_and(|stat| stat.is_alive)
-}
-
-struct Stat {
-    is_alive: bool,
-    group: Pid,
-    session: Pid,
-}
-
-/// The fields 3, 5 and 6 of proc(5) `/proc/PID/stat`.
-fn stat(pid: Pid) -> Option<Stat> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before them may hold anything.
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = String::from_utf8_lossy(&stat[end + 1..]);
-    let fields: Vec<&str> = rest.split_ascii_whitespace().take(4).collect();
-    let [state, _, group, session] = fields[..] else { return None };
-    let number = |field: &str| field.parse().ok().map(Pid::from_raw);
-    Some(Stat { is_alive: !matches!(state, "Z" | "X"), group: number(group)?, session: number(session)? })
+    Stat::of(pid).is_some_and(|stat| stat.is_alive())
 }
 
 #[cfg(test)]

@@ -238,9 +238,7 @@ fn tells_script(arguments: &[u8]) -> bool {
 
 /// Whether the text of `/proc/PID/stat` tells of an unsettled process.
 fn tells_unsettled(stat: &[u8]) -> bool {
-    // The program's name, in parentheses before the state, may hold anything.
-    let state = stat.iter().rposition(|&byte| byte == b')').and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'R' | b'D' | b'Z' | b'X'))
+    matches!(process::state(stat), Some(b'R' | b'D' | b'Z' | b'X'))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use svkit_tests::{
     Case, ProcStat, Running, SLEEP, Sandbox, Service, Subject, all_processes, case, eventually, holds_for,
+    voluntary_switches,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -258,11 +259,7 @@ fn idle_while_it_stops(subject: &Subject) {
     service.wait_ready();
     runsvdir.signal(Signal::SIGTERM);
     eventually("it is told", || service.stat().contains("got TERM").then_some(()));
-    let switches = |pid: u32| -> u64 {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
+    let switches = |pid: u32| voluntary_switches(pid).unwrap();
     let before = switches(runsvdir.pid());
     holds_for(Duration::from_secs(1), "it waits", || switches(runsvdir.pid()) <= before + 3);
     assert_eq!(runsvdir.wait().code, Some(0));

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use svkit_tests::{Case, SLEEP, Sandbox, Subject, case, eventually, within};
+use svkit_tests::{Case, SLEEP, Sandbox, Subject, case, eventually, voluntary_switches, within};
 
 pub(crate) const CASES: &[Case] =
     &[case!(idle_runsv), case!(idle_svlogd), case!(idle_forwarding_svlogd), case!(idle_runsvdir)];
@@ -32,11 +32,9 @@ fn assert_idle(what: &str, pid: u32) {
     }
 }
 
-/// How often the process has waited, proc(5).
+/// As of a process that is there.
 fn switches(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    voluntary_switches(pid).unwrap()
 }
 
 /// With a log, and with `finish` and `control` there.

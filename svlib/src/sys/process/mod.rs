@@ -8,6 +8,7 @@ mod gated;
 mod identity;
 mod reap;
 mod spawn;
+mod stat;
 
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,7 @@ pub use gated::Gated;
 pub use identity::{age, boot_id, identify, own_identity, start_time};
 pub use reap::{adopt_orphans, children, ended, is_child, reap, reap_one};
 pub use spawn::Spawn;
+pub use stat::{Stat, state};
 
 fn c_string(text: &OsStr) -> nix::Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL)
