@@ -50,17 +50,14 @@ struct Supervisor<'a> {
     executor: &'a mut Executor,
     signals: &'a Signals,
     reexec: Reexec,
+    /// What was left by another supervisor is known as far as it can be at once.
+    has_begun: bool,
 }
 
 /// Supervises until told to exit. No failure ends it before: the service would be left without a supervisor.
 pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
-    let mut supervisor = Supervisor { executor, signals, reexec: Reexec::default() };
-    // Children of the program file before this one may have ended already.
-    let ready = Ready { children: true, ..Ready::default() };
-    let mut next = supervisor.deliver(pair, pair::Event::Wake);
-    if let ControlFlow::Continue(pair) = next {
-        next = supervisor.react(pair, &ready);
-    }
+    let mut supervisor = Supervisor { executor, signals, reexec: Reexec::default(), has_begun: false };
+    let mut next = supervisor.begin(pair);
     // What the start took is not held for years.
     memory::trim();
     while let ControlFlow::Continue(pair) = next {
@@ -70,6 +67,25 @@ pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
 }
 
 impl Supervisor<'_> {
+    /// Starts what is to be started, and takes in what ended before. Of a process that has ended nobody is told: its number may
+    /// be another's.
+    fn begin(&mut self, pair: Pair) -> ControlFlow<(), Pair> {
+        let mut pair = self.deliver(pair, pair::Event::Wake)?;
+        for (pid, status) in self.foreign_ends(&Ready::default()) {
+            pair = self.ended(pair, pid, status)?;
+        }
+        self.has_begun = true;
+        self.announce(&pair);
+        // Children of the program file before this one may have ended already.
+        self.react(pair, &Ready { children: true, ..Ready::default() })
+    }
+
+    fn announce(&mut self, pair: &Pair) {
+        if self.has_begun && self.executor.is_unannounced() && self.executor.announce_at.is_none() {
+            self.executor.announce(pair, clock::now());
+        }
+    }
+
     /// Waits for signals, for commands where they can be acted on, for those above us and for what is due.
     fn wait(&self, pair: &Pair) -> Ready {
         let executor = &*self.executor;
@@ -259,11 +275,8 @@ impl Supervisor<'_> {
                 events.extend(self.executor.perform(action, &pair, now).map(|event| (event, now)));
             }
         }
-        let now = clock::now();
-        self.executor.write_down(&pair, now.monotonic);
-        if self.executor.is_unannounced() && self.executor.announce_at.is_none() {
-            self.executor.announce(&pair, now);
-        }
+        self.executor.write_down(&pair, clock::now().monotonic);
+        self.announce(&pair);
         ControlFlow::Continue(pair)
     }
 }
