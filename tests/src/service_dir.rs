@@ -177,11 +177,16 @@ impl Service {
         StatusRecord::decode(&fs::read(self.dir.join("supervise/status")).ok()?)
     }
 
-    /// Waits for a running `run` and returns its pid.
+    /// Waits for a running `run` and returns its pid. For a moment it may be published while it is still the copy of runsv that
+    /// is about to execute it.
     pub fn wait_run(&self) -> u32 {
         eventually(&format!("a running process in {}", self.dir.display()), || {
             let status = self.try_status()?;
-            (status.state == 1 && status.pid != 0).then_some(status.pid)
+            let is_executed = || {
+                let name = fs::read_to_string(format!("/proc/{}/comm", status.pid));
+                name.map_or(true, |name| name != "runsv\n")
+            };
+            (status.state == 1 && status.pid != 0 && is_executed()).then_some(status.pid)
         })
     }
 
