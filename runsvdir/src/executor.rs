@@ -250,6 +250,7 @@ impl Executor {
 
     /// Takes a runsv over that another runsvdir started.
     fn adopt(&mut self, service: Identity, process: ProcessId, pidfd: Pidfd) -> Result<()> {
+        let pidfd = pidfd.lifted();
         let token = self.poller.add(&pidfd, Source::Runsv(service))?;
         self.runsvs.insert(service, Runsv::Adopted(process, pidfd, token));
         Ok(())

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::keeper::{Answer, Held, MESSAGE_LENGTH, Request};
 use svlib::record::ProcessId;
-use svlib::sys::{channel, process};
+use svlib::sys::{channel, fd, process};
 use svlib::{Context as _, Error, Result};
 
 use crate::plan::Identity;
@@ -76,6 +76,7 @@ impl Keeper {
     /// What is held cannot be given back now. It stays.
     pub fn open(&mut self, service: Identity, poller: &mut Poller) -> Result<Option<OwnedFd>> {
         let made = channel::pair().and_then(|(own, end)| {
+            let own = fd::lift(own);
             let token = poller.add(&own, Source::Socket(service))?;
             Ok((own, end, token))
         });
@@ -171,7 +172,7 @@ impl Keeper {
                 if held.len() > descriptors.len() {
                     self.complain(Error::new("take what runsv gives", Errno::EMFILE));
                 }
-                let held = held.into_iter().zip(descriptors).collect();
+                let held = held.into_iter().zip(descriptors.into_iter().map(fd::lift)).collect();
                 // The old ones are closed here.
                 drop(mem::replace(&mut self.kept.entry(service).or_default().held, held));
             }

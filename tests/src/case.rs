@@ -12,6 +12,7 @@ pub struct Case {
     pub(crate) test: fn(&Subject),
     pub(crate) root: bool,
     pub(crate) ipv6: bool,
+    pub(crate) alone: bool,
     pub(crate) deadline: Duration,
     pub(crate) programs: &'static [&'static str],
     pub(crate) differences: &'static [Implementation],
@@ -26,6 +27,7 @@ impl Case {
             test,
             root: false,
             ipv6: false,
+            alone: false,
             deadline: DEADLINE,
             programs: &[],
             differences: &[],
@@ -49,6 +51,12 @@ impl Case {
     /// Waits longer than others before it gives up: there is much to do.
     pub const fn patient(mut self) -> Self {
         self.deadline = Duration::from_secs(120);
+        self
+    }
+
+    /// Runs while no other case does: it takes all that the machine has, for longer than others can wait.
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 

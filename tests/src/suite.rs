@@ -6,6 +6,7 @@ use std::env;
 use std::io::{Write, stderr};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::process::ExitCode;
+use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
@@ -77,9 +78,12 @@ pub fn run(plan: &[(Reference, &[Group])]) -> ExitCode {
             say(&format!("reference {name} not found: skipped"));
         }
         for (group, cases) in *groups {
-            trials.extend(cases.iter().map(|case| trial(reference, group, *case)));
+            trials.extend(cases.iter().map(|case| (!case.alone, trial(reference, group, *case))));
         }
     }
+    // Those first, as all others would wait for the longest one that is under way.
+    trials.sort_by_key(|(in_company, _)| *in_company);
+    let trials = trials.into_iter().map(|(_, trial)| trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -124,7 +128,13 @@ fn execute_with_ipv6(case: Case, subject: &Subject) -> Result<(), Failed> {
     thread::scope(|scope| scope.spawn(execute).join()).unwrap_or_else(|_| Err("panic".into()))
 }
 
+/// Held by every case that runs: shared, unless it is to be alone.
+static COMPANY: RwLock<()> = RwLock::new(());
+
 fn execute(case: Case, subject: &Subject) -> Result<(), Failed> {
+    // A case that panics is caught while it is held.
+    let _alone = case.alone.then(|| COMPANY.write());
+    let _together = (!case.alone).then(|| COMPANY.read());
     match case.difference(subject) {
         None => with_deadline(case.deadline, || attempt(case, subject)).map_err(Failed::from),
         Some(reason) => match with_deadline(DEADLINE_OF_DIFFERENCE, || attempt(case, subject)) {

@@ -1,14 +1,17 @@
 //! File descriptors. All that are made here are closed on exec.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd;
 
 use crate::error::{Context, Result};
-use crate::sys::poll;
+use crate::sys::{poll, startup};
+
+/// So many numbers are kept for what is open for a moment only.
+const LOW_NUMBERS: RawFd = 64;
 
 /// A pipe: its reading end, its writing end (pipe2(2)).
 ///
@@ -76,6 +79,18 @@ pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
     fcntl(&fd, FcntlArg::F_SETFL(flags)).during("set file status flags").map(drop)
 }
 
+/// Moves a descriptor that is kept for long above the low numbers and the inherited ones, which makes children cheap
+/// ([`Spawn`](crate::sys::process::Spawn::spawn)). Where the limit on descriptors allows no high number, it stays.
+#[must_use]
+pub fn lift(fd: OwnedFd) -> OwnedFd {
+    let lowest = startup::highest_inherited().map_or(LOW_NUMBERS, |inherited| LOW_NUMBERS.max(inherited + 1));
+    match fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(lowest)) {
+        // SAFETY: the kernel has just made it, for us.
+        Ok(number) => unsafe { OwnedFd::from_raw_fd(number) },
+        Err(_) => fd,
+    }
+}
+
 fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
@@ -87,6 +102,8 @@ fn uninterrupted(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usi
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
     use super::*;
 
     #[test]
@@ -98,6 +115,17 @@ mod tests {
         assert_eq!(read(&reader, &mut buffer).unwrap(), 3);
         assert_eq!(&buffer[..3], b"abc");
         assert_eq!(read(&reader, &mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lifted_descriptor_is_the_same_file_under_a_high_number() {
+        let (reader, writer) = pipe().unwrap();
+        let writer = lift(writer);
+        assert!(writer.as_raw_fd() >= LOW_NUMBERS);
+        write_all(writer, b"abc").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(read(&reader, &mut buffer).unwrap(), 3);
+        assert_eq!(read(&reader, &mut buffer).unwrap(), 0, "the other number is closed");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::exit_status::ExitStatus;
 use crate::record::ProcessId;
-use crate::sys::process;
+use crate::sys::{fd, process};
 
 /// A process. Its descriptor is readable once the process has ended, and hung up once somebody has reaped it.
 #[derive(Debug)]
@@ -39,6 +39,12 @@ impl Pidfd {
         let number = RawFd::try_from(number).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel has just made this descriptor, for us.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    /// The same one, to be kept for long ([`fd::lift`]).
+    #[must_use]
+    pub fn lifted(self) -> Self {
+        Self(fd::lift(self.0))
     }
 
     /// Finds a process that was written down in this boot. Its number may be another's by now.

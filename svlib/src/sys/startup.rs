@@ -5,8 +5,10 @@
 //! arguments.
 
 use std::ffi::{c_char, c_int};
+use std::fs;
 use std::os::fd::RawFd;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, Ordering};
 
 static CLOSED: AtomicU8 = AtomicU8::new(0);
@@ -22,6 +24,21 @@ pub fn closed() -> impl Iterator<Item = RawFd> {
 /// Whether the parent left SIGPIPE ignored.
 pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)
+}
+
+/// The highest number of a descriptor that the parent handed over. None if proc(5) does not tell.
+///
+/// It is told by its being open on exec, as nothing is that this process opens.
+pub(super) fn highest_inherited() -> Option<RawFd> {
+    static HIGHEST: OnceLock<Option<RawFd>> = OnceLock::new();
+    let find = || {
+        let entries = fs::read_dir("/proc/self/fd").ok()?;
+        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        // SAFETY: F_GETFD only asks.
+        let is_kept = |number: &RawFd| unsafe { libc::fcntl(*number, libc::F_GETFD) } == 0;
+        Some(numbers.filter(is_kept).max().unwrap_or(libc::STDERR_FILENO))
+    };
+    *HIGHEST.get_or_init(find)
 }
 
 /// Puts things as Rust's runtime had put them, after they were handed back to a program that could not be executed.

@@ -64,7 +64,7 @@ impl Vector {
 }
 
 /// The files that may be `program`.
-fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
+pub(super) fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
     if program.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -85,12 +85,18 @@ fn variable((name, value): &(OsString, OsString)) -> nix::Result<CString> {
     c_string(&variable)
 }
 
-fn execute(candidates: &[CString], arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
+/// Becomes the first of `candidates` that can be executed; comes back only with the reason why not. It needs no memory.
+pub(super) fn execute(
+    candidates: &[CString],
+    arguments: &[*const c_char],
+    environment: &[*const c_char],
+) -> Errno {
     let mut reason = Errno::ENOENT;
     for candidate in candidates {
         // SAFETY: the strings end with NUL and the vectors with null, and all outlive the call.
         unsafe { libc::execve(candidate.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
         match Errno::last() {
+            errno if candidates.len() == 1 => return errno,
             Errno::ENOENT | Errno::ENOTDIR => {}
             errno @ (Errno::EACCES | Errno::EPERM | Errno::EISDIR) => reason = errno,
             errno => return errno,
@@ -126,5 +132,6 @@ mod tests {
         assert_eq!(exec("no-such-program"), Errno::ENOENT);
         assert_eq!(exec(""), Errno::ENOENT);
         assert_eq!(exec("/"), Errno::EACCES);
+        assert_eq!(exec("/dev/null/program"), Errno::ENOTDIR);
     }
 }

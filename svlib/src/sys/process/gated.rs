@@ -3,18 +3,17 @@
 //! The child waits on one end of a socket. A parent that is killed meanwhile closes the other end, and the child ends. So
 //! whoever finds no note of a process knows that there is none.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::c_int;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::ptr;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{Spawn, c_string, pointers, reap};
+use super::child::Child;
+use super::{Spawn, reap};
 use crate::error::{Context, Result};
 use crate::exit_status::ExitStatus;
-use crate::sys::process::spawn::Directory;
-use crate::sys::{channel, fd, startup};
+use crate::sys::{channel, fd};
 
 /// The exit code of a child whose parent was killed before it let it go: that of a program that could not be executed.
 const ABANDONED: c_int = match ExitStatus::NOT_EXECUTED.code() {
@@ -57,8 +56,6 @@ impl Gated {
 impl Spawn<'_> {
     /// Makes the child (fork(2)), and returns while it waits at the gate.
     ///
-    /// The program is a path: `PATH` is not searched.
-    ///
     /// # Errors
     /// EAGAIN, ENOMEM, EMFILE: there is no process or no descriptor to be had.
     pub fn prepare(&self) -> Result<Gated> {
@@ -67,10 +64,9 @@ impl Spawn<'_> {
             let (gate, inner) = channel::pair().map_err(|error| error.errno)?;
             // The inner end is read by a child that has nothing else to do.
             fd::set_nonblocking(&inner, false).map_err(|error| error.errno)?;
-            // SAFETY: the child calls only functions that are safe after a fork of any process (signal-safety(7)), and uses
-            // no memory but what has been made ready for it.
+            // SAFETY: the child does only what `Child` may do, and reads and writes.
             match Errno::result(unsafe { libc::fork() })? {
-                0 => child.run(inner.as_raw_fd(), gate.as_raw_fd()),
+                0 => run(&child, inner.as_raw_fd(), gate.as_raw_fd()),
                 pid => Ok(Gated { pid: Pid::from_raw(pid), gate }),
             }
         };
@@ -78,151 +74,30 @@ impl Spawn<'_> {
     }
 }
 
-/// All that the child needs, made before the fork.
-struct Child {
-    program: CString,
-    _arguments: Vec<CString>,
-    argument_pointers: Vec<*const c_char>,
-    _environment: Vec<CString>,
-    environment_pointers: Vec<*const c_char>,
-    /// Opened by the child, or the descriptor of one that is open.
-    directory: Option<ChildDirectory>,
-    cgroup: Option<RawFd>,
-    new_session: bool,
-    descriptors: Vec<(RawFd, RawFd)>,
-    closed: Vec<RawFd>,
-    /// No descriptor that is replaced has a number above this one.
-    highest: RawFd,
-    restore_sigpipe: bool,
-    no_signals: libc::sigset_t,
-}
-
-enum ChildDirectory {
-    Named(CString),
-    Open(RawFd),
-}
-
-impl Child {
-    fn new(spawn: &Spawn<'_>) -> nix::Result<Self> {
-        let arguments =
-            spawn.arguments.iter().map(|argument| c_string(argument)).collect::<nix::Result<Vec<_>>>()?;
-        let environment =
-            spawn.variables.iter().map(|variable| c_string(variable)).collect::<nix::Result<Vec<_>>>()?;
-        let directory = match spawn.directory {
-            Some(Directory::Named(path)) => Some(ChildDirectory::Named(c_string(path.as_os_str())?)),
-            Some(Directory::Open(fd)) => Some(ChildDirectory::Open(fd.as_raw_fd())),
-            None => None,
-        };
-        let descriptors: Vec<_> =
-            spawn.descriptors.iter().map(|&(number, source)| (number, source.as_raw_fd())).collect();
-        let mut no_signals = std::mem::MaybeUninit::uninit();
-        // SAFETY: there is room for what the call initialises; it cannot fail.
-        unsafe { libc::sigemptyset(no_signals.as_mut_ptr()) };
-        Ok(Self {
-            program: c_string(&spawn.program)?,
-            argument_pointers: pointers(&arguments),
-            _arguments: arguments,
-            environment_pointers: super::environment_pointers(&environment),
-            _environment: environment,
-            directory,
-            cgroup: spawn.cgroup.map(|fd| fd.as_raw_fd()),
-            new_session: spawn.new_session,
-            highest: descriptors.iter().map(|&(number, _)| number).fold(libc::STDERR_FILENO, RawFd::max),
-            closed: spawn.closed().collect(),
-            descriptors,
-            restore_sigpipe: !startup::sigpipe_was_ignored(),
-            // SAFETY: initialised above.
-            no_signals: unsafe { no_signals.assume_init() },
-        })
+/// The child from its beginning to its end, whatever that is.
+fn run(child: &Child, gate: RawFd, parents_end: RawFd) -> ! {
+    // Else it would keep itself waiting for ever.
+    // SAFETY: the child's copy is nobody else's.
+    unsafe { libc::close(parents_end) };
+    let mut go = 0_u8;
+    // SAFETY: reads one byte into a variable that is there.
+    let told = unsafe { libc::read(gate, (&raw mut go).cast(), 1) };
+    if told != 1 {
+        // SAFETY: ends the process without any of the parent's clean-up.
+        unsafe { libc::_exit(ABANDONED) };
     }
-
-    /// The child from its beginning to its end, whatever that is.
-    fn run(&self, gate: RawFd, parents_end: RawFd) -> ! {
-        // Else it would keep itself waiting for ever.
-        // SAFETY: the child's copy is nobody else's.
-        unsafe { libc::close(parents_end) };
-        let mut go = 0_u8;
-        // SAFETY: reads one byte into a variable that is there.
-        let told = unsafe { libc::read(gate, (&raw mut go).cast(), 1) };
-        if told != 1 {
-            // SAFETY: ends the process without any of the parent's clean-up.
-            unsafe { libc::_exit(ABANDONED) };
-        }
-        let (gate, errno) = self.become_program(gate);
-        // SAFETY: writes the four bytes of a variable that is there.
-        unsafe { libc::write(gate, (&raw const errno).cast(), size_of::<c_int>()) };
-        // SAFETY: as above.
-        unsafe { libc::_exit(ABANDONED) }
-    }
-
-    /// Comes back only with the reason why not, and where to write it.
-    fn become_program(&self, gate: RawFd) -> (RawFd, c_int) {
-        let failed = |result: c_int| result == -1;
-        // Where nothing that is put in place replaces it.
-        // SAFETY: duplicates a descriptor.
-        let gate = match unsafe { libc::fcntl(gate, libc::F_DUPFD_CLOEXEC, self.highest + 1) } {
-            -1 => return (gate, last_errno()),
-            gate => gate,
-        };
-        if self.new_session {
-            // SAFETY: cannot fail in a child that has just been forked.
-            unsafe { libc::setsid() };
-        }
-        if let Some(cgroup) = self.cgroup {
-            // SAFETY: writes one byte of a constant: "0" is who writes it (cgroups(7)).
-            if unsafe { libc::write(cgroup, c"0".as_ptr().cast(), 1) } == -1 {
-                return (gate, last_errno());
-            }
-        }
-        let directory = match &self.directory {
-            // SAFETY: the path ends with NUL.
-            Some(ChildDirectory::Named(path)) => unsafe { libc::chdir(path.as_ptr()) },
-            // SAFETY: only takes a number.
-            Some(ChildDirectory::Open(fd)) => unsafe { libc::fchdir(*fd) },
-            None => 0,
-        };
-        if failed(directory) {
-            return (gate, last_errno());
-        }
-        for &(number, source) in &self.descriptors {
-            // One that an earlier replacement may have taken the number of is nowhere: all that this process opens is above
-            // the standard descriptors, and only a notification descriptor is, too; it comes last.
-            // SAFETY: duplicates a descriptor.
-            let replaced = if number == source {
-                // SAFETY: as above; the copy under the same number shall stay open.
-                unsafe { libc::fcntl(number, libc::F_SETFD, 0) }
-            } else {
-                // SAFETY: as above.
-                unsafe { libc::dup2(source, number) }
-            };
-            if failed(replaced) {
-                return (gate, last_errno());
-            }
-        }
-        for &number in &self.closed {
-            // SAFETY: nothing in this process uses it any more.
-            unsafe { libc::close(number) };
-        }
-        if self.restore_sigpipe {
-            // SAFETY: the default action is no handler.
-            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        }
-        // SAFETY: the set is initialised.
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.no_signals, ptr::null_mut()) };
-        // SAFETY: the strings end with NUL and the vectors with null.
-        unsafe {
-            libc::execve(
-                self.program.as_ptr(),
-                self.argument_pointers.as_ptr(),
-                self.environment_pointers.as_ptr(),
-            )
-        };
-        (gate, last_errno())
-    }
-}
-
-fn last_errno() -> c_int {
-    Errno::last_raw()
+    // Where nothing that is put in place replaces it.
+    // SAFETY: duplicates a descriptor.
+    let lifted = unsafe { libc::fcntl(gate, libc::F_DUPFD_CLOEXEC, child.highest_descriptor() + 1) };
+    let (gate, errno) = match Errno::result(lifted) {
+        Ok(lifted) => (lifted, child.become_program()),
+        Err(errno) => (gate, errno),
+    };
+    let errno = errno as c_int;
+    // SAFETY: writes the four bytes of a variable that is there.
+    unsafe { libc::write(gate, (&raw const errno).cast(), size_of::<c_int>()) };
+    // SAFETY: as above.
+    unsafe { libc::_exit(ABANDONED) }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A program that is started here finds what this process found when it began: its environment, SIGPIPE as it was, and the
 //! standard descriptors that were closed closed. Its signal mask is empty.
 
+mod child;
 mod exec;
 mod gated;
 mod identity;

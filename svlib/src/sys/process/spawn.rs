@@ -1,22 +1,20 @@
 //! Starting a child.
 
-use std::ffi::{OsStr, OsString, c_int};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::env;
+use std::ffi::{OsStr, OsString, c_int, c_uint, c_void};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::{c_string, environment_pointers, pointers};
+use super::child::Child;
+use super::reap;
 use crate::error::{Context, Result};
 use crate::sys::startup;
 
-/// A program to start as a child (posix_spawn(3)).
+/// A program to start as a child.
 ///
 /// Descriptors 0, 1 and 2 are inherited unless replaced. Replacements must be descriptors above 2 of this process, as all
 /// it opens are.
@@ -31,8 +29,9 @@ pub struct Spawn<'a> {
     pub(super) cgroup: Option<BorrowedFd<'a>>,
     stdout_closed: bool,
     pub(super) new_session: bool,
-    search_path: bool,
-    descriptor_limit: Option<(u64, u64)>,
+    /// The directories to look the program up in.
+    pub(super) path: Option<OsString>,
+    pub(super) descriptor_limit: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +53,7 @@ impl<'a> Spawn<'a> {
             cgroup: None,
             stdout_closed: false,
             new_session: false,
-            search_path: false,
+            path: None,
             descriptor_limit: None,
         }
     }
@@ -76,16 +75,14 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Puts the child into a control group: `procs` is its file `cgroup.procs`, open for writing (cgroups(7)). Only for
-    /// [`prepare`](Self::prepare).
+    /// Puts the child into a control group: `procs` is its file `cgroup.procs`, open for writing (cgroups(7)).
     #[must_use]
     pub const fn cgroup(mut self, procs: BorrowedFd<'a>) -> Self {
         self.cgroup = Some(procs);
         self
     }
 
-    /// Gives the child other limits on the number of descriptors than this process has, the soft and the hard one. Only for
-    /// [`spawn`](Self::spawn).
+    /// Gives the child other limits on the number of descriptors than this process has, the soft and the hard one.
     #[must_use]
     pub const fn descriptor_limit(mut self, limit: (u64, u64)) -> Self {
         self.descriptor_limit = Some(limit);
@@ -152,71 +149,55 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Looks a program name without a slash up in `PATH`.
+    /// Looks a program name without a slash up in this process's `PATH`, or where there is none in `/bin:/usr/bin`.
     #[must_use]
-    pub const fn search_path(mut self) -> Self {
-        self.search_path = true;
+    pub fn search_path(mut self) -> Self {
+        self.path = Some(env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin")));
         self
     }
 
     /// Starts the program, and returns once it has been executed.
     ///
+    /// The child is made with clone(2) as posix_spawn(3) does it, in the memory of this process, which waits meanwhile. But
+    /// unlike there it has no copy of every descriptor: to copy and to close those costs more the more there are, and
+    /// runsvdir holds some for each service. It sees them all (`CLONE_FILES`) until it takes its own copy of those that it
+    /// may need, and of no other (`CLOSE_RANGE_UNSHARE` of close_range(2), Linux 5.9). Cheap is thus a child whose
+    /// descriptors have low numbers ([`fd::lift`](crate::sys::fd::lift)).
+    ///
     /// # Errors
     /// Why there is no new process, or why it could not execute the program: ENOENT, EACCES, ENOEXEC, EAGAIN and others of
-    /// fork(2), chdir(2) and execve(2).
+    /// clone(2), chdir(2) and execve(2).
     pub fn spawn(&self) -> Result<Pid> {
         self.try_spawn().on("start", &self.program)
     }
 
     fn try_spawn(&self) -> nix::Result<Pid> {
-        let program = c_string(&self.program)?;
-        let arguments =
-            self.arguments.iter().map(|argument| c_string(argument)).collect::<nix::Result<Vec<_>>>()?;
-        let actions = self.file_actions()?;
-        let attributes = Attributes::new(self.new_session)?;
-        let spawn = if self.search_path { libc::posix_spawnp } else { libc::posix_spawn };
-        let vector = pointers(&arguments);
-        let variables =
-            self.variables.iter().map(|variable| c_string(variable)).collect::<nix::Result<Vec<_>>>()?;
-        let environment = environment_pointers(&variables);
-        let limited = self.descriptor_limit.map(LimitedDescriptors::new).transpose()?;
-        let mut pid = 0;
-        // SAFETY: all pointers are to initialised values that outlive the call, and the vectors end with null.
-        let error = unsafe {
-            spawn(
-                &raw mut pid,
-                program.as_ptr(),
-                &raw const actions.actions,
-                &raw const attributes.0,
-                vector.as_ptr().cast(),
-                environment.as_ptr().cast(),
-            )
+        let child = Child::new(self)?;
+        let highest = startup::highest_inherited().map(|inherited| inherited.max(child.highest_descriptor()));
+        let birth = Birth {
+            first_unused: highest.filter(|_| can_unshare()).map(|highest| highest + 1),
+            child,
+            errno: AtomicI32::new(0),
         };
-        drop(limited);
-        check(error)?;
-        Ok(Pid::from_raw(pid))
-    }
-
-    fn file_actions(&self) -> nix::Result<FileActions> {
-        let mut actions = FileActions::new()?;
-        // First, as the directory's number may be one of those that are replaced.
-        match self.directory {
-            Some(Directory::Named(path)) => {
-                // Not posix_spawn_file_actions_addchdir_np(3): std declares it weak, and a static link then leaves it null.
-                let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-                actions.change_directory(fd.as_fd())?;
-                actions.directory = Some(fd);
+        let files = if birth.first_unused.is_some() { libc::CLONE_FILES } else { 0 };
+        let mut stack = vec![0_u128; STACK_SIZE / size_of::<u128>()];
+        // SAFETY: the child has a stack of its own and does only what `Child` may do; as this process waits until the child
+        // has become its program or ended, both the stack and what it is told are there all that time.
+        let pid = Errno::result(unsafe {
+            libc::clone(
+                be_born,
+                stack.as_mut_ptr_range().end.cast(),
+                libc::CLONE_VM | libc::CLONE_VFORK | files | libc::SIGCHLD,
+                (&raw const birth).cast_mut().cast(),
+            )
+        })?;
+        match birth.errno.load(Ordering::Relaxed) {
+            0 => Ok(Pid::from_raw(pid)),
+            errno => {
+                reap::wait(pid, 0);
+                Err(Errno::from_raw(errno))
             }
-            Some(Directory::Open(fd)) => actions.change_directory(fd)?,
-            None => {}
         }
-        for &(number, source) in &self.descriptors {
-            actions.duplicate(source, number)?;
-        }
-        for number in self.closed() {
-            actions.close(number)?;
-        }
-        Ok(actions)
     }
 
     /// The descriptors that the child shall not have.
@@ -226,112 +207,49 @@ impl<'a> Spawn<'a> {
     }
 }
 
-/// While it lasts, this process has other limits on the number of descriptors, which a child made meanwhile keeps.
-struct LimitedDescriptors {
-    own: (u64, u64),
+/// What the child of [`Spawn::spawn`] is told, and what it answers.
+struct Birth {
+    child: Child,
+    /// The child needs no descriptor from this number on, and shares them all with its parent. None if it has copies.
+    first_unused: Option<RawFd>,
+    /// Why there is no program. Zero until then.
+    errno: AtomicI32,
 }
 
-impl LimitedDescriptors {
-    fn new((soft, hard): (u64, u64)) -> nix::Result<Self> {
-        let own = getrlimit(Resource::RLIMIT_NOFILE)?;
-        // The hard limit can be lowered for good only: so whoever raised it is able to do it again.
-        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
-        Ok(Self { own })
-    }
+extern "C" fn be_born(birth: *mut c_void) -> c_int {
+    // SAFETY: the parent handed it over, and waits.
+    let birth = unsafe { &*birth.cast::<Birth>() };
+    let own = birth.first_unused.map_or(Ok(()), |first| close_from(first, libc::CLOSE_RANGE_UNSHARE));
+    let errno = match own {
+        Ok(()) => birth.child.become_program(),
+        Err(errno) => errno,
+    };
+    birth.errno.store(errno as c_int, Ordering::Relaxed);
+    // SAFETY: ends the process without any of the parent's clean-up.
+    unsafe { libc::_exit(UNBORN) }
 }
 
-impl Drop for LimitedDescriptors {
-    fn drop(&mut self) {
-        // It was so a moment ago.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.own.0, self.own.1);
-    }
+/// Whether close_range(2) is there, and allowed.
+fn can_unshare() -> bool {
+    // No descriptor has that number.
+    close_from(RawFd::MAX, 0).is_ok()
 }
 
-/// The posix_spawn family returns its error number.
-fn check(error: c_int) -> nix::Result<()> {
-    if error == 0 { Ok(()) } else { Err(Errno::from_raw(error)) }
+fn close_from(first: RawFd, flags: c_uint) -> nix::Result<()> {
+    // SAFETY: nothing in the calling process uses these descriptors.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, flags) }).map(drop)
 }
 
-struct FileActions {
-    actions: libc::posix_spawn_file_actions_t,
-    /// The directory that the actions change to, if it was opened for them.
-    directory: Option<OwnedFd>,
-}
+/// Bytes. More than enough: what the child does calls nothing that is deep.
+const STACK_SIZE: usize = 32 << 10;
 
-impl FileActions {
-    fn new() -> nix::Result<Self> {
-        let mut actions = MaybeUninit::uninit();
-        // SAFETY: there is room for what the call initialises.
-        check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
-        // SAFETY: the call above succeeded.
-        Ok(Self { actions: unsafe { actions.assume_init() }, directory: None })
-    }
-
-    fn duplicate(&mut self, source: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
-        // SAFETY: the actions are initialised.
-        check(unsafe {
-            libc::posix_spawn_file_actions_adddup2(&raw mut self.actions, source.as_raw_fd(), number)
-        })
-    }
-
-    fn close(&mut self, number: RawFd) -> nix::Result<()> {
-        // SAFETY: the actions are initialised.
-        check(unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.actions, number) })
-    }
-
-    fn change_directory(&mut self, directory: BorrowedFd<'_>) -> nix::Result<()> {
-        // SAFETY: the actions are initialised.
-        check(unsafe {
-            libc::posix_spawn_file_actions_addfchdir_np(&raw mut self.actions, directory.as_raw_fd())
-        })
-    }
-}
-
-impl Drop for FileActions {
-    fn drop(&mut self) {
-        // SAFETY: the actions are initialised and not used again.
-        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.actions) };
-    }
-}
-
-struct Attributes(libc::posix_spawnattr_t);
-
-impl Attributes {
-    fn new(new_session: bool) -> nix::Result<Self> {
-        let mut attributes = MaybeUninit::uninit();
-        // SAFETY: there is room for what the call initialises.
-        check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
-        // SAFETY: the call above succeeded.
-        let mut attributes = Self(unsafe { attributes.assume_init() });
-        let mut flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
-        if new_session {
-            flags |= c_int::from(libc::POSIX_SPAWN_SETSID);
-        }
-        let mut defaults = SigSet::empty();
-        if !startup::sigpipe_was_ignored() {
-            defaults.add(Signal::SIGPIPE);
-        }
-        let mask = SigSet::empty();
-        // SAFETY: the attributes and the set are initialised; the set is copied.
-        check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, mask.as_ref()) })?;
-        // SAFETY: as above.
-        check(unsafe { libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, defaults.as_ref()) })?;
-        let flags = libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: the attributes are initialised.
-        check(unsafe { libc::posix_spawnattr_setflags(&raw mut attributes.0, flags) })?;
-        Ok(attributes)
-    }
-}
-
-impl Drop for Attributes {
-    fn drop(&mut self) {
-        // SAFETY: the attributes are initialised and not used again.
-        unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
-    }
-}
+/// Seen by nobody but [`Spawn::spawn`].
+const UNBORN: c_int = 127;
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use nix::sys::wait::{WaitStatus, waitpid};
 
     use super::*;
@@ -391,6 +309,30 @@ mod tests {
             assert!(line.starts_with("SigIgn") || bits == 0, "{output}");
         }
         assert_eq!(output.lines().count(), 2);
+    }
+
+    /// Its own are not, whatever their numbers.
+    #[test]
+    fn an_inherited_descriptor_is_handed_on() {
+        let (_, output) = output_of(|writer| {
+            // A process that has inherited descriptor 99, and whose own are around it, is another one.
+            let test = "sys::process::spawn::tests::hand_on";
+            let this = Spawn::new(env::current_exe().unwrap()).arg("--exact").arg("--nocapture").arg(test);
+            this.env("HAND_ON", "1").fd(99, writer).stdout(writer).spawn().unwrap()
+        });
+        assert!(output.contains(" 99 -> ") && !output.contains(" -> /\n"), "{output}");
+    }
+
+    #[test]
+    fn hand_on() {
+        if env::var_os("HAND_ON").is_none() {
+            return;
+        }
+        let own: Vec<_> = (0..300).map(|_| std::fs::File::open("/").unwrap()).collect();
+        assert!(startup::highest_inherited() >= Some(99));
+        let pid = Spawn::new("ls").search_path().arg("-l").arg("/proc/self/fd").spawn().unwrap();
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
+        drop(own);
     }
 
     #[test]
