@@ -12,6 +12,7 @@ use svlib::command::{Command, REEXEC};
 use svlib::exit_status::ExitStatus;
 use svlib::keeper::Answer;
 use svlib::sys::poll::{self, PollFd, PollFlags};
+use svlib::sys::reexec::Reexec;
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, fd, memory, process};
 
@@ -21,7 +22,7 @@ use crate::keeper::Message;
 use crate::machine::pair::{self, Pair};
 use crate::machine::{Event, Role, State, Word};
 use crate::notify::Look;
-use crate::reexec::Reexec;
+use crate::reexec;
 
 /// How many commands are obeyed before anything else is looked at again; the others stay in the fifo.
 const COMMANDS: usize = 64;
@@ -138,7 +139,8 @@ impl Supervisor<'_> {
     fn react(&mut self, mut pair: Pair, ready: &Ready) -> ControlFlow<(), Pair> {
         if ready.children {
             while let Some((pid, status)) = process::reap() {
-                if self.reexec.tested(pid, status, &pair, self.executor) {
+                if self.reexec.is_test(pid) {
+                    reexec::tested(&mut self.reexec, status, &pair, self.executor);
                     continue;
                 }
                 pair = self.ended(pair, pid, status)?;
@@ -158,7 +160,7 @@ impl Supervisor<'_> {
         if self.executor.announce_at.is_some_and(|due| due <= now) {
             self.executor.announce(&pair, clock::now());
         }
-        self.reexec.give_up(now, &self.executor.diag);
+        self.reexec.hurry(now);
         for role in [Role::Service, Role::Log] {
             if ready.sources.contains(&Source::Control(role)) {
                 pair = self.obey(pair, role)?;
@@ -242,7 +244,7 @@ impl Supervisor<'_> {
                 break;
             }
             match read_byte(self.executor, role) {
-                Some(REEXEC) => self.reexec.begin(&pair, self.executor),
+                Some(REEXEC) => reexec::begin(&mut self.reexec, &pair, self.executor),
                 Some(byte) => {
                     if let Some(command) = Command::from_byte(byte) {
                         pair = self.deliver(pair, pair::Event::To(role, Event::Command(command)))?;

@@ -3,23 +3,19 @@
 //! What goes along is text: a line for what each descriptor is, then the records of the service and of its log service, as
 //! they would be left to another supervisor. Only that the children stay children.
 
-use std::env;
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use svlib::diag::Diag;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
 use svlib::record::{Phase, ProcessId, Record};
 use svlib::sys::lock::Lock;
 use svlib::sys::pidfd::{Found, Pidfd};
-use svlib::sys::{clock, process, reexec, signal};
-use svlib::{Context, Error, Result, paths};
+use svlib::sys::reexec::Reexec;
+use svlib::sys::{clock, process, reexec};
+use svlib::{Context, Result, paths};
 
 use crate::executor::{Executor, Own};
 use crate::foreign::Foreign;
@@ -32,83 +28,20 @@ use crate::publish::Publisher;
 use crate::record_file::RecordFile;
 use crate::setup::{self, Control, LogPipe, Supervised};
 
-/// How long a new program file may take to say that it can take over.
-const SELF_TEST: Duration = Duration::from_secs(5);
 /// The first line: the form of the text.
 const FORM: &str = "svkit runsv 1";
 
-/// The self-test of a new program file, if one is under way.
-#[derive(Debug, Default)]
-pub struct Reexec(Option<Test>);
-
-#[derive(Debug)]
-struct Test {
-    pid: Pid,
-    program: PathBuf,
-    deadline: Duration,
+/// Begins: has the new program file tested.
+pub fn begin(reexec: &mut Reexec, pair: &Pair, executor: &mut Executor) {
+    let state = state_text(pair, executor);
+    reexec.begin(&state, clock::now().monotonic, &executor.diag);
 }
 
-impl Reexec {
-    /// Begins: has the new program file tested. A failure is told, and all goes on.
-    pub fn begin(&mut self, pair: &Pair, executor: &mut Executor) {
-        if self.0.is_some() {
-            return;
-        }
-        let deadline = clock::now().monotonic + SELF_TEST;
-        let name = env::args_os().next().unwrap_or_default();
-        let begun = reexec::program(&name).and_then(|program| {
-            let state = reexec::save(&state_text(pair, executor))?;
-            let pid = reexec::start_self_test(&program, &state)?;
-            Ok(Test { pid, program, deadline })
-        });
-        match begun {
-            Ok(test) => self.0 = Some(test),
-            Err(error) => refuse(&executor.diag, &error),
-        }
-    }
-
-    /// Takes in that the child `pid` has ended. False: it is not ours. If it says that the new program file is good, this
-    /// process becomes it, and this does not return.
-    pub fn tested(&mut self, pid: Pid, status: ExitStatus, pair: &Pair, executor: &mut Executor) -> bool {
-        let Some(test) = self.0.take_if(|test| test.pid == pid) else { return false };
-        if status.success() {
-            let error = become_program(&test.program, pair, executor);
-            refuse(&executor.diag, &error);
-        } else {
-            let failed = Error { operation: "test", path: Some(test.program), errno: Errno::ENOEXEC };
-            refuse(&executor.diag, &failed);
-        }
-        true
-    }
-
-    /// When [`give_up`](Self::give_up) is due, on the monotonic clock.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.0.as_ref().map(|test| test.deadline)
-    }
-
-    /// Kills a test that takes too long. Its end is then a failure.
-    pub fn give_up(&mut self, now: Duration, diag: &Diag) {
-        if let Some(test) = self.0.as_mut().filter(|test| test.deadline <= now) {
-            test.deadline = Duration::MAX;
-            if let Err(error) = signal::send(test.pid, Signal::SIGKILL) {
-                diag.warning(&error);
-            }
-        }
-    }
-}
-
-fn refuse(diag: &Diag, error: &Error) {
-    diag.warning(&("unable to reexec: ", error, ": going on"));
-}
-
-/// Does not return, unless it fails.
-fn become_program(program: &std::path::Path, pair: &Pair, executor: &mut Executor) -> Error {
-    let state = match reexec::save(&state_text(pair, executor)) {
-        Ok(state) => state,
-        Err(error) => return error,
-    };
-    let descriptors: Vec<BorrowedFd<'_>> = descriptors(executor).into_iter().map(|(_, fd)| fd).collect();
-    reexec::become_program(program, &state, &descriptors)
+/// The new program file has been tested. If it is good, this process becomes it, and this does not return.
+pub fn tested(reexec: &mut Reexec, status: ExitStatus, pair: &Pair, executor: &mut Executor) {
+    let state = state_text(pair, executor);
+    let kept: Vec<BorrowedFd<'_>> = descriptors(executor).into_iter().map(|(_, fd)| fd).collect();
+    reexec.tested(status, &state, &kept, &executor.diag);
 }
 
 /// What this process holds, with its names in the text.

@@ -11,6 +11,7 @@ use svlib::Error;
 use svlib::diag::Diag;
 use svlib::exit_status::ExitStatus;
 use svlib::sys::poll::{PollFd, PollFlags};
+use svlib::sys::reexec::Reexec;
 use svlib::sys::signal::{Signal, Signals};
 use svlib::sys::{clock, memory, poll};
 
@@ -19,7 +20,6 @@ use crate::children;
 use crate::executor::{Executor, Reaped};
 use crate::log_argument::LogArgument;
 use crate::plan::{Identity, Plan, Sighting};
-use crate::reexec::SelfTest;
 use crate::scan::{Scan, scan};
 use crate::schedule::Schedule;
 use crate::state::State;
@@ -63,7 +63,7 @@ pub struct Supervisor {
     stop: Option<Stop>,
     /// It was said who had to be killed.
     has_told_late: bool,
-    self_test: Option<SelfTest>,
+    reexec: Reexec,
 }
 
 impl Supervisor {
@@ -89,7 +89,7 @@ impl Supervisor {
             stop_timeout: Duration::ZERO,
             stop: None,
             has_told_late: false,
-            self_test: None,
+            reexec: Reexec::default(),
         }
     }
 
@@ -120,9 +120,7 @@ impl Supervisor {
             if let Some(log) = &mut self.log {
                 log.tick(now);
             }
-            if let Some(self_test) = &mut self.self_test {
-                self_test.hurry(now);
-            }
+            self.reexec.hurry(now);
             self.wait();
             if let Some(code) = self.take_signals() {
                 return code;
@@ -225,13 +223,12 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Duration> {
         let dot = self.log.as_ref().map(LogArgument::next_dot);
-        let self_test = self.self_test.as_ref().and_then(SelfTest::deadline);
         let (look, start) = match &self.stop {
             Some(stop) => (Some(stop.next()), None),
             None if self.schedule.is_stale() => (self.schedule.next(), None),
             None => (self.schedule.next(), self.plan.next_start()),
         };
-        [look, start, dot, self_test].into_iter().flatten().min()
+        [look, start, dot, self.reexec.deadline()].into_iter().flatten().min()
     }
 
     /// Acts on signals. Some code: it is time to exit with it.
@@ -324,20 +321,16 @@ impl Supervisor {
     }
 
     fn begin_to_reexec(&mut self) {
-        if self.self_test.is_none() {
-            match SelfTest::start(&self.state(), now()) {
-                Ok(self_test) => self.self_test = Some(self_test),
-                Err(error) => self.diag.warning(&("unable to reexec: ", error, ": going on")),
-            }
-        }
+        let state = self.state().encode();
+        self.reexec.begin(&state, now(), &self.diag);
     }
 
     fn stranger_ended(&mut self, pid: Pid, status: ExitStatus) {
-        if let Some(self_test) = self.self_test.take_if(|self_test| self_test.is(pid)) {
-            let mut descriptors = self.executor.descriptors();
-            descriptors.extend(self.log.as_ref().map(LogArgument::pipe));
-            let reason = self_test.passed(status, &self.state(), &descriptors);
-            self.diag.warning(&("unable to reexec: ", reason, ": going on"));
+        if self.reexec.is_test(pid) {
+            let state = self.state().encode();
+            let mut kept = self.executor.descriptors();
+            kept.extend(self.log.as_ref().map(LogArgument::pipe));
+            self.reexec.tested(status, &state, &kept, &self.diag);
         }
     }
 

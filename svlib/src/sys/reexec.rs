@@ -10,15 +10,19 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{AccessFlags, Pid, access};
 
+use crate::diag::{Diag, Message};
 use crate::error::{Context, Error, Result};
+use crate::exit_status::ExitStatus;
 use crate::sys::process::{Exec, Spawn};
-use crate::sys::{environment, startup};
+use crate::sys::signal::Signal;
+use crate::sys::{environment, signal, startup};
 
 /// The variable that names the memory file.
 pub const VARIABLE: &str = "SVKIT_STATE";
@@ -30,7 +34,7 @@ pub const SELF_TEST: &str = "--self-test";
 ///
 /// # Errors
 /// ENOENT if there is none.
-pub fn program(name: &OsStr) -> Result<PathBuf> {
+fn program(name: &OsStr) -> Result<PathBuf> {
     let is_path = name.as_bytes().contains(&b'/');
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path)
@@ -43,7 +47,7 @@ pub fn program(name: &OsStr) -> Result<PathBuf> {
 ///
 /// # Errors
 /// No memory or no descriptor is left.
-pub fn save(text: &str) -> Result<OwnedFd> {
+fn save(text: &str) -> Result<OwnedFd> {
     let file = memfd_create("svkit-state", MFdFlags::MFD_CLOEXEC).during("create memory file")?;
     let mut file = File::from(file);
     file.write_all(text.as_bytes()).during("write memory file")?;
@@ -68,21 +72,96 @@ pub fn saved() -> Option<Result<String>> {
     Some(file.read_to_string(&mut text).during("read memory file").map(|_| text))
 }
 
-/// Starts the self-test of `program` on the text in `state`: the child exits 0 if it understands it.
-///
-/// # Errors
-/// It cannot be executed.
-pub fn start_self_test(program: &Path, state: &OwnedFd) -> Result<Pid> {
-    let spawn = Spawn::new(program).arg(SELF_TEST).env(VARIABLE, TEST_DESCRIPTOR.to_string());
-    spawn.fd(TEST_DESCRIPTOR, state.as_fd()).spawn()
-}
+/// How long a program may take to say whether it understands a state.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the memory file is called in a self-test.
 const TEST_DESCRIPTOR: RawFd = 3;
 
-/// Becomes `program` with the arguments that this process was started with. It gets the memory file `state` and the
-/// descriptors `kept`, under the numbers they have. Comes back only with the reason why not; then all is as before.
-pub fn become_program(program: &Path, state: &OwnedFd, kept: &[BorrowedFd<'_>]) -> Error {
+/// Becoming the program file that has this process's name now, in two steps: while the first, its self-test, is under way
+/// nothing waits for it. What it refuses, or cannot do, changes nothing but that a warning says so.
+#[derive(Debug, Default)]
+pub struct Reexec(Option<SelfTest>);
+
+/// A child that shall say whether it understands a state.
+#[derive(Debug)]
+struct SelfTest {
+    program: PathBuf,
+    pid: Pid,
+    /// When it is killed; None once it was.
+    deadline: Option<Duration>,
+}
+
+impl Reexec {
+    /// Begins with the self-test, unless it has begun. `state` is the text, `now` the monotonic clock.
+    pub fn begin(&mut self, state: &str, now: Duration, diag: &Diag) {
+        if self.0.is_none() {
+            match SelfTest::start(state, now) {
+                Ok(test) => self.0 = Some(test),
+                Err(error) => refuse(diag, &error),
+            }
+        }
+    }
+
+    /// Whether `pid` is the child that tests.
+    pub fn is_test(&self, pid: Pid) -> bool {
+        self.0.as_ref().is_some_and(|test| test.pid == pid)
+    }
+
+    /// The test has ended. If it was passed, this process becomes the program, which gets the text `state` and the
+    /// descriptors `kept`, and this does not return.
+    pub fn tested(&mut self, status: ExitStatus, state: &str, kept: &[BorrowedFd<'_>], diag: &Diag) {
+        let Some(SelfTest { program, deadline, .. }) = self.0.take() else { return };
+        if deadline.is_none() {
+            refuse(diag, &(program.as_path(), " took too long to test itself"));
+        } else if status.success() {
+            refuse(diag, &become_program(&program, state, kept));
+        } else {
+            let [code, signal] = status.finish_arguments();
+            let how = if code == "-1" { format!("signal {signal}") } else { format!("exit code {code}") };
+            refuse(diag, &(program.as_path(), format!(" failed to test itself ({how})")));
+        }
+    }
+
+    /// When [`hurry`](Self::hurry) has something to do, on the monotonic clock.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.0.as_ref().and_then(|test| test.deadline)
+    }
+
+    /// Kills the child if it takes too long.
+    pub fn hurry(&mut self, now: Duration) {
+        if let Some(test) =
+            self.0.as_mut().filter(|test| test.deadline.is_some_and(|deadline| deadline <= now))
+        {
+            test.deadline = None;
+            // It has not been reaped, so its number is its own.
+            let _ = signal::send(test.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl SelfTest {
+    fn start(state: &str, now: Duration) -> Result<Self> {
+        let name = env::args_os().next().unwrap_or_default();
+        let program = program(&name)?;
+        let state = save(state)?;
+        let spawn = Spawn::new(&program).arg(SELF_TEST).env(VARIABLE, TEST_DESCRIPTOR.to_string());
+        let pid = spawn.fd(TEST_DESCRIPTOR, state.as_fd()).spawn()?;
+        Ok(Self { program, pid, deadline: Some(now + PATIENCE) })
+    }
+}
+
+fn refuse(diag: &Diag, reason: &dyn Message) {
+    diag.warning(&("unable to reexec: ", reason, ": going on"));
+}
+
+/// Becomes `program` with the arguments that this process was started with. It gets the text `state` and the descriptors
+/// `kept`, under the numbers they have. Comes back only with the reason why not; then all is as before.
+fn become_program(program: &Path, state: &str, kept: &[BorrowedFd<'_>]) -> Error {
+    let state = match save(state) {
+        Ok(state) => state,
+        Err(error) => return error,
+    };
     let arguments: Vec<OsString> = env::args_os().collect();
     let number = state.as_raw_fd().to_string();
     let variables: Vec<_> = env::vars_os()
