@@ -32,14 +32,20 @@ pub struct Adopted {
     pub record: Record,
 }
 
-/// What the supervisor of `role` before this one left, if it was killed and not told to exit. Its lock is ours.
+/// What the supervisor of `role` before this one left, if it was killed, or told to exit while something lived that it could
+/// not end. Its lock is ours.
 ///
 /// # Errors
 /// It cannot be found out whether a process is still there: to go on could start a second one.
 pub fn adopt(role: Role, file: &RecordFile, boot: &str, now: Moment, diag: &Diag) -> Result<Option<Adopted>> {
     let record = match file.read() {
-        Ok(Some(record)) if record.supervisor.is_none() || record.boot != boot || boot.is_empty() => {
-            return Ok(None);
+        Ok(Some(record)) if record.boot != boot || boot.is_empty() => return Ok(None),
+        Ok(Some(record)) if record.supervisor.is_none() => {
+            return match record.phase {
+                // It exited while it waited for this one to end.
+                Phase::Run(process) if process.start == 0 => hold(role, process.pid, now, diag),
+                _ => Ok(None),
+            };
         }
         Ok(Some(record)) => record,
         Ok(None) => return guess(role, now, diag),
@@ -85,6 +91,11 @@ fn guess(role: Role, now: Moment, diag: &Diag) -> Result<Option<Adopted>> {
     if age.abs_diff(now.wall.saturating_since(changed)) > TOLERANCE {
         return Ok(None);
     }
+    hold(role, pid, now, diag)
+}
+
+/// Waits for a process, if there is one of this number, that is known by nothing else.
+fn hold(role: Role, pid: Pid, now: Moment, diag: &Diag) -> Result<Option<Adopted>> {
     let unproven = ProcessId { pid, start: 0 };
     let Found::Unproven(pidfd) =
         Pidfd::find(unproven).during("look for a process that was started before")?

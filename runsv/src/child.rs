@@ -104,11 +104,12 @@ fn with_notification<'a>(mut spawn: Spawn<'a>, around: &Surroundings<'a>) -> Spa
     spawn
 }
 
-/// Tells why `program` did not start, in runit's words: to the process that should have become it this is fatal.
+/// Tells why `program` did not start, in runit's words: to the process that should have become it, most of it is fatal.
 fn failed(role: Role, program: Program, error: Error, diag: &Diag) -> Outcome {
     let path = shown_path(role, program);
     match error.errno {
-        Errno::EAGAIN | Errno::ENOMEM => {
+        // The last three: there is no gate for it.
+        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => {
             diag.warning(&Error { path: Some(path), ..error });
             return Outcome::NoProcess;
         }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -12,11 +13,10 @@ use svlib::command::{Command, REEXEC};
 use svlib::exit_status::ExitStatus;
 use svlib::keeper::Answer;
 use svlib::sys::poll::{self, PollFd, PollFlags};
-use svlib::sys::reexec::Reexec;
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, fd, memory, process};
 
-use crate::executor::Executor;
+use crate::executor::{ANNOUNCE, Executor};
 use crate::foreign::Foreign;
 use crate::keeper::Message;
 use crate::machine::pair::{self, Pair};
@@ -50,14 +50,14 @@ struct Ready {
 struct Supervisor<'a> {
     executor: &'a mut Executor,
     signals: &'a Signals,
-    reexec: Reexec,
-    /// What was left by another supervisor is known as far as it can be at once.
-    has_begun: bool,
+    /// What was left by another supervisor is taken in. Until this time, on the monotonic clock, it is waited to be told how
+    /// processes ended.
+    begun: Option<Duration>,
 }
 
 /// Supervises until told to exit. No failure ends it before: the service would be left without a supervisor.
 pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
-    let mut supervisor = Supervisor { executor, signals, reexec: Reexec::default(), has_begun: false };
+    let mut supervisor = Supervisor { executor, signals, begun: None };
     let mut next = supervisor.begin(pair);
     // What the start took is not held for years.
     memory::trim();
@@ -68,23 +68,32 @@ pub fn run(pair: Pair, executor: &mut Executor, signals: &Signals) {
 }
 
 impl Supervisor<'_> {
-    /// Starts what is to be started, and takes in what ended before. Of a process that has ended nobody is told: its number may
-    /// be another's.
+    /// Starts what is to be started, and takes in what ended before.
     fn begin(&mut self, pair: Pair) -> ControlFlow<(), Pair> {
         let mut pair = self.deliver(pair, pair::Event::Wake)?;
         for (pid, status) in self.foreign_ends(&Ready::default()) {
             pair = self.ended(pair, pid, status)?;
         }
-        self.has_begun = true;
+        self.begun = Some(clock::now().monotonic + ANNOUNCE);
         self.announce(&pair);
         // Children of the program file before this one may have ended already.
         self.react(pair, &Ready { children: true, ..Ready::default() })
     }
 
+    /// Tells everybody that a supervisor is there, where that has not been done or tried yet.
     fn announce(&mut self, pair: &Pair) {
-        if self.has_begun && self.executor.is_unannounced() && self.executor.announce_at.is_none() {
-            self.executor.announce(pair, clock::now());
+        let now = clock::now();
+        if self.announcement().is_some_and(|due| due <= now.monotonic) {
+            self.executor.announce(pair, now);
         }
+    }
+
+    /// When that is due. Of a process that has ended nobody is told: its number may be another's.
+    fn announcement(&self) -> Option<Duration> {
+        let patience = self.begun?;
+        let is_due = self.executor.is_unannounced() && self.executor.announce_at.is_none();
+        let is_awaited = self.executor.foreign.iter().any(Foreign::is_awaited);
+        is_due.then_some(if is_awaited { patience } else { Duration::ZERO })
     }
 
     /// Waits for signals, for commands where they can be acted on, for those above us and for what is due.
@@ -110,7 +119,7 @@ impl Supervisor<'_> {
                 sources.push(Source::Foreign(foreign.pid()));
             }
         }
-        let deadlines = [pair.deadline(), executor.deadline(), self.reexec.deadline()];
+        let deadlines = [pair.deadline(), executor.deadline(), self.announcement()];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now().monotonic));
         // It may be for years.
@@ -139,11 +148,9 @@ impl Supervisor<'_> {
     fn react(&mut self, mut pair: Pair, ready: &Ready) -> ControlFlow<(), Pair> {
         if ready.children {
             while let Some((pid, status)) = process::reap() {
-                if self.reexec.is_test(pid) {
-                    reexec::tested(&mut self.reexec, status, &pair, self.executor);
-                    continue;
+                if !self.executor.reexec.ended(pid, status) {
+                    pair = self.ended(pair, pid, status)?;
                 }
-                pair = self.ended(pair, pid, status)?;
             }
         }
         if ready.sources.contains(&Source::Keeper) {
@@ -160,7 +167,7 @@ impl Supervisor<'_> {
         if self.executor.announce_at.is_some_and(|due| due <= now) {
             self.executor.announce(&pair, clock::now());
         }
-        self.reexec.hurry(now);
+        self.executor.reexec.hurry(now);
         for role in [Role::Service, Role::Log] {
             if ready.sources.contains(&Source::Control(role)) {
                 pair = self.obey(pair, role)?;
@@ -172,6 +179,11 @@ impl Supervisor<'_> {
         }
         if ready.terminate {
             pair = self.deliver(pair, pair::Event::To(Role::Service, Event::Command(Command::Exit)))?;
+        }
+        self.announce(&pair);
+        // Commands that wait, and signals that have been received, would be lost.
+        if self.executor.reexec.is_tested() && !Role::BOTH.iter().any(|role| is_busy(&pair, *role)) {
+            reexec::go_on(&pair, self.executor);
         }
         ControlFlow::Continue(pair)
     }
@@ -244,7 +256,7 @@ impl Supervisor<'_> {
                 break;
             }
             match read_byte(self.executor, role) {
-                Some(REEXEC) => reexec::begin(&mut self.reexec, &pair, self.executor),
+                Some(REEXEC) => reexec::begin(&pair, self.executor),
                 Some(byte) => {
                     if let Some(command) = Command::from_byte(byte) {
                         pair = self.deliver(pair, pair::Event::To(role, Event::Command(command)))?;
@@ -259,14 +271,17 @@ impl Supervisor<'_> {
     /// Decides about `event` and performs what is decided, until nothing more comes of it. Then it is written down.
     #[inline(never)] // As above.
     fn deliver(&mut self, mut pair: Pair, event: pair::Event) -> ControlFlow<(), Pair> {
-        pair.service = pair.service.with_settings(self.executor.settings());
+        let settings = self.executor.settings(pair.service.tree());
+        pair.service = pair.service.with_settings(settings);
         let mut events = VecDeque::from([(event, clock::now())]);
         while let Some((event, now)) = events.pop_front() {
             let (next, actions) = pair::step(pair, event, now);
             pair = next;
             // Who sees a change may rely on it. But a signal counts as sent only when it has been: it is rather sent twice.
+            // And of a program that has been executed the state does not tell yet: that is written down already.
             if !actions.iter().any(pair::Action::is_signal) {
-                self.executor.write_down(&pair, now.monotonic);
+                let is_told = |role: &Role| !events.iter().any(|(event, _)| event.is_execution(*role));
+                self.executor.write_down(Role::BOTH.into_iter().filter(is_told), &pair, now.monotonic);
             }
             for action in actions {
                 if action == pair::Action::Exit {
@@ -277,7 +292,7 @@ impl Supervisor<'_> {
                 events.extend(self.executor.perform(action, &pair, now).map(|event| (event, now)));
             }
         }
-        self.executor.write_down(&pair, clock::now().monotonic);
+        self.executor.write_down(Role::BOTH, &pair, clock::now().monotonic);
         self.announce(&pair);
         ControlFlow::Continue(pair)
     }

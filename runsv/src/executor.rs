@@ -11,6 +11,7 @@ use svlib::diag::Diag;
 use svlib::keeper::Held;
 use svlib::moment::Moment;
 use svlib::record::{ProcessId, Record, Tree};
+use svlib::sys::reexec::Reexec;
 use svlib::sys::{fd, process};
 use svlib::{Error, paths};
 
@@ -26,7 +27,7 @@ use crate::setup::{Control, LogPipe, Supervised};
 use crate::{setup, start, tree};
 
 /// How long is waited for a descriptor to tell everybody by that a supervisor is there.
-const ANNOUNCE: Duration = Duration::from_secs(1);
+pub const ANNOUNCE: Duration = Duration::from_secs(1);
 
 /// All that a supervisor holds of the system, and what it does with it. No failure here ends the supervision: it is warned of.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub struct Executor {
     pub notify_socket: Option<NotifySocket>,
     /// Who this is.
     pub own: Own,
-    /// The processes that were started, and when: until they are reaped.
+    /// Children, and when they were started: until they are reaped.
     pub known: Vec<ProcessId>,
     /// The control group of the service.
     pub cgroup: Option<Cgroup>,
@@ -59,6 +60,8 @@ pub struct Executor {
     pub adopts_orphans: bool,
     /// When it is tried again to tell everybody that a supervisor is there, on the monotonic clock.
     pub announce_at: Option<Duration>,
+    /// Becoming another program file.
+    pub reexec: Reexec,
 }
 
 /// What this process writes down of itself.
@@ -73,6 +76,27 @@ pub struct Own {
 }
 
 impl Executor {
+    /// Holds no more than what nobody can supervise without.
+    pub fn new(diag: &Diag, own: Own, service: Supervised) -> Self {
+        Self {
+            diag: diag.clone(),
+            service,
+            log: None,
+            pipe: None,
+            keeper: None,
+            foreign: Vec::new(),
+            notify_pipe: None,
+            notify_socket: None,
+            own,
+            known: Vec::new(),
+            cgroup: None,
+            problems: Vec::new(),
+            adopts_orphans: false,
+            announce_at: None,
+            reexec: Reexec::default(),
+        }
+    }
+
     /// Performs `action`, and tells what came of it where that is asked. `pair` is how things are now.
     ///
     /// To exit is left to the caller.
@@ -145,12 +169,12 @@ impl Executor {
         let files = of(&self.service).into_iter().chain(self.log.as_ref().into_iter().flat_map(of));
         let keeper = self.keeper.as_ref().and_then(Keeper::deadline);
         let foreign = self.foreign.iter().map(Foreign::deadline);
-        files.chain([keeper, self.announce_at]).chain(foreign).flatten().min()
+        files.chain([keeper, self.announce_at, self.reexec.deadline()]).chain(foreign).flatten().min()
     }
 
     /// Tries again what could not be done, if that is due.
     pub fn retry(&mut self, now: Duration) {
-        for role in [Role::Service, Role::Log] {
+        for role in Role::BOTH {
             if let Some((supervised, diag)) = self.supervised(role) {
                 supervised.publisher.retry(now, diag);
                 supervised.record.retry(now, diag);
@@ -158,6 +182,15 @@ impl Executor {
         }
         if self.keeper.as_ref().and_then(Keeper::deadline).is_some_and(|due| due <= now) {
             self.hold(now);
+        }
+    }
+
+    /// Publishes how things are.
+    pub fn publish(&mut self, pair: &Pair, now: Moment) {
+        for role in Role::BOTH {
+            if let (Some(state), Some((supervised, diag))) = (pair.get(role), self.supervised(role)) {
+                supervised.publisher.publish(state.status(), now.monotonic, diag);
+            }
         }
     }
 
@@ -170,7 +203,7 @@ impl Executor {
     /// tried again a second later: supervision goes on.
     pub fn announce(&mut self, pair: &Pair, now: Moment) {
         self.announce_at = None;
-        for role in [Role::Service, Role::Log] {
+        for role in Role::BOTH {
             let Some(state) = pair.get(role) else { continue };
             let Some((supervised, diag)) = self.supervised(role) else { continue };
             if supervised.ok.is_some() {
@@ -184,21 +217,27 @@ impl Executor {
         self.hold(now.monotonic);
     }
 
-    /// Writes down how things are, for the supervisor that would come after this one.
-    pub fn write_down(&mut self, pair: &Pair, now: Duration) {
-        self.write_records(pair, Some(self.own.process), now);
+    /// Writes down how things are with the processes of these, for the supervisor that would come after this one.
+    pub fn write_down(&mut self, roles: impl IntoIterator<Item = Role>, pair: &Pair, now: Duration) {
+        self.write_records(roles, pair, Some(self.own.process), now);
     }
 
     /// Writes down that this supervisor has ended, and that nothing is left to take over.
     pub fn sign_off(&mut self, pair: &Pair, now: Duration) {
-        self.write_records(pair, None, now);
+        self.write_records(Role::BOTH, pair, None, now);
         if let Some(keeper) = self.keeper.take() {
             keeper.release();
         }
     }
 
-    fn write_records(&mut self, pair: &Pair, supervisor: Option<ProcessId>, now: Duration) {
-        for role in [Role::Service, Role::Log] {
+    fn write_records(
+        &mut self,
+        roles: impl IntoIterator<Item = Role>,
+        pair: &Pair,
+        supervisor: Option<ProcessId>,
+        now: Duration,
+    ) {
+        for role in roles {
             let Some(state) = pair.get(role) else { continue };
             let lines = Record { supervisor, ..self.record(state) }.lines();
             if let Some((supervised, diag)) = self.supervised(role) {
@@ -209,8 +248,8 @@ impl Executor {
 
     /// The record of one process.
     pub fn record(&mut self, state: &State) -> Record {
-        let known = &mut self.known;
-        let record = state.record(|pid| identify(known, pid));
+        let (known, foreign) = (&mut self.known, &self.foreign);
+        let record = state.record(|pid| identify(known, foreign, pid));
         self.frame().around(record)
     }
 
@@ -229,12 +268,15 @@ impl Executor {
         self.foreign.retain(|foreign| foreign.pid() != pid);
     }
 
-    /// What the files in the service directory say now. What is wrong with them is told once.
-    pub fn settings(&mut self) -> Settings {
+    /// What the files in the service directory say now. What is wrong with them is told once. `tree` is how the `run` that
+    /// runs is ended, as they said when it was started.
+    pub fn settings(&mut self, tree: Tree) -> Settings {
         let (mut settings, mut problems) = Settings::read(Path::new(""));
-        if settings.kill_mode == Some(Tree::Cgroup) && self.cgroup.is_none() {
+        let needs_cgroup = settings.kill_mode == Some(Tree::Cgroup);
+        if (needs_cgroup || tree == Tree::Cgroup) && self.cgroup.is_none() {
             match Cgroup::of_service() {
                 Ok(cgroup) => self.cgroup = Some(cgroup),
+                Err(_) if !needs_cgroup => {}
                 Err(error) => {
                     settings.kill_mode = Some(Tree::Group);
                     problems.push(Problem {
@@ -288,16 +330,13 @@ impl Executor {
             new_session: tree != Tree::Process,
             cgroup: self.cgroup.as_ref().filter(|_| tree == Tree::Cgroup).map(Cgroup::procs),
         };
-        let (known, diag, keeper) = (&mut self.known, &self.diag, &mut self.keeper);
+        let (known, foreign) = (&mut self.known, &self.foreign);
+        let (diag, keeper) = (&self.diag, &mut self.keeper);
         let (service, log) = (&mut self.service, &mut self.log);
         let pipes = (self.pipe.as_ref(), self.notify_pipe.as_ref(), self.notify_socket.as_ref());
         let outcome = child::spawn(role, program, &around, diag, |pid| {
-            let next = match program {
-                Program::Run => state.about_to_run(pid, now),
-                Program::Finish(_) => state.about_to_finish(pid),
-                Program::Control(_) => state.about_to_control(pid),
-            };
-            let lines = frame.around(next.record(|pid| identify(known, pid))).lines();
+            let next = state.clone().executed(program, pid, now);
+            let lines = frame.around(next.record(|pid| identify(known, foreign, pid))).lines();
             let supervised = match role {
                 Role::Service => Some(&mut *service),
                 Role::Log => log.as_mut(),
@@ -355,7 +394,7 @@ impl Executor {
         let sent = match (tree, foreign) {
             (Tree::Process, Some(foreign)) => foreign.signal(signal),
             // Its number is its own only as long as it has not been reaped.
-            (Tree::Group, Some(foreign)) => {
+            (Tree::Group | Tree::Cgroup, Some(foreign)) if tree == Tree::Group || self.cgroup.is_none() => {
                 if foreign.is_there() {
                     tree::signal_foreign_group(pid, signal);
                 }
@@ -370,8 +409,8 @@ impl Executor {
     }
 
     fn end_tree(&mut self, run: Pid, tree: Tree, pair: &Pair) -> u32 {
-        let states = [Role::Service, Role::Log].into_iter().filter_map(|role| pair.get(role));
-        let ours: Vec<Pid> = states.flat_map(State::processes).collect();
+        let states = Role::BOTH.into_iter().filter_map(|role| pair.get(role));
+        let ours: Vec<Pid> = states.flat_map(State::processes).chain(self.reexec.test()).collect();
         let left = tree::end(tree, run, self.cgroup.as_ref(), &ours);
         if !left.killed.is_empty() {
             self.diag.warning(&("./run left ", tree::describe(&left.killed), " behind: killed"));
@@ -445,10 +484,11 @@ impl Frame {
     }
 }
 
-/// When a process was started, which is looked up once.
-fn identify(known: &mut Vec<ProcessId>, pid: Pid) -> ProcessId {
-    if let Some(process) = known.iter().find(|process| process.pid == pid) {
-        return *process;
+/// When a process was started: of one that was taken over that is known, of a child it is looked up once.
+fn identify(known: &mut Vec<ProcessId>, foreign: &[Foreign], pid: Pid) -> ProcessId {
+    let processes = foreign.iter().map(Foreign::process).chain(known.iter().copied());
+    if let Some(process) = processes.into_iter().find(|process| process.pid == pid) {
+        return process;
     }
     let process = process::identify(pid);
     known.push(process);
@@ -462,8 +502,8 @@ mod tests {
     #[test]
     fn a_process_is_looked_up_once() {
         let mut known = vec![ProcessId { pid: nix::unistd::getpid(), start: 1 }];
-        assert_eq!(identify(&mut known, nix::unistd::getpid()).start, 1);
-        assert!(identify(&mut known, nix::unistd::getppid()).start > 1);
+        assert_eq!(identify(&mut known, &[], nix::unistd::getpid()).start, 1);
+        assert!(identify(&mut known, &[], nix::unistd::getppid()).start > 1);
         assert_eq!(known.len(), 2);
     }
 }

@@ -111,6 +111,11 @@ impl Foreign {
         }
     }
 
+    /// Whether it has ended, and how is about to be told.
+    pub fn is_awaited(&self) -> bool {
+        self.pidfd.is_none()
+    }
+
     /// Takes in what runsvdir says. Some: it ended so.
     pub fn told(&mut self, answer: &Answer) -> Option<ExitStatus> {
         match *answer {

@@ -1,6 +1,7 @@
 //! `supervise/record` as a file: one descriptor, held open, and one write(2) a change.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ const MODE: u32 = 0o644;
 #[derive(Debug)]
 pub struct RecordFile {
     path: PathBuf,
-    file: File,
+    /// None as long as there is no room for it.
+    file: Option<File>,
     seq: u64,
     /// What it holds, as far as is known.
     lines: String,
@@ -34,30 +36,30 @@ struct Failed {
 }
 
 impl RecordFile {
-    /// Opens the file `path`, and makes it if need be.
+    /// Opens the file `path`. If there is none, it is made when something is written.
     ///
     /// # Errors
-    /// What open(2) reports.
+    /// What open(2) reports besides ENOENT.
     pub fn open(path: &Path) -> Result<Self> {
-        // Not to wait for a reader should it be a fifo.
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE)
-            .custom_flags(OFlag::O_NONBLOCK.bits());
-        Ok(Self::new(path, options.open(path).on("open", path)?))
+        match options().open(path) {
+            Ok(file) => Ok(Self::new(path, Some(file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::new(path, None)),
+            Err(error) => Err(error).on("open", path),
+        }
     }
 
-    /// The file `path` that is open already.
-    pub fn inherited(path: &Path, file: OwnedFd) -> Self {
-        Self::new(path, file.into())
+    /// The file `path` that may be open already.
+    pub fn inherited(path: &Path, file: Option<OwnedFd>) -> Self {
+        Self::new(path, file.map(File::from))
     }
 
-    fn new(path: &Path, file: File) -> Self {
+    fn new(path: &Path, file: Option<File>) -> Self {
         Self { path: path.to_owned(), file, seq: 0, lines: String::new(), failed: None }
+    }
+
+    /// The descriptor, if there is one yet.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 
     /// What the last supervisor wrote, which is not there any more; None for a new file.
@@ -65,10 +67,11 @@ impl RecordFile {
     /// # Errors
     /// Why it cannot be used, in words.
     pub fn read(&self) -> std::result::Result<Option<Record>, String> {
+        let Some(file) = &self.file else { return Ok(None) };
         let mut bytes = [0; RECORD_LENGTH];
         let mut length = 0;
         loop {
-            match self.file.read_at(&mut bytes[length..], length as u64) {
+            match file.read_at(&mut bytes[length..], length as u64) {
                 Ok(0) => break,
                 Ok(more) => length += more,
                 Err(error) => return Err(error.to_string()),
@@ -87,7 +90,7 @@ impl RecordFile {
             return;
         }
         self.seq += 1;
-        match self.file.write_all_at(&Record::file(lines, self.seq), 0).on("write", &self.path) {
+        match self.overwrite(&Record::file(lines, self.seq)) {
             Ok(()) => {
                 lines.clone_into(&mut self.lines);
                 self.failed = None;
@@ -99,6 +102,14 @@ impl RecordFile {
                 self.failed = Some(Failed { lines: lines.to_owned(), retry: now + RETRY });
             }
         }
+    }
+
+    fn overwrite(&mut self, bytes: &[u8]) -> Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(options().create(true).mode(MODE).open(&self.path).on("make", &self.path)?),
+        };
+        file.write_all_at(bytes, 0).on("write", &self.path)
     }
 
     /// When [`retry`](Self::retry) is due, on the monotonic clock.
@@ -117,10 +128,11 @@ impl RecordFile {
     }
 }
 
-impl AsFd for RecordFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    // Not to wait for a reader should it be a fifo.
+    options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    options
 }
 
 #[cfg(test)]
@@ -144,9 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_made_is_made_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("supervise/record");
+        let diag = Diag::new("runsv", None);
+        let mut file = RecordFile::open(&path).unwrap();
+        file.write("a=b\n", Duration::ZERO, &diag);
+        assert_eq!((file.fd().is_none(), file.deadline()), (true, Some(RETRY)));
+        std::fs::create_dir(directory.path().join("supervise")).unwrap();
+        file.retry(RETRY, &diag);
+        assert_eq!((file.fd().is_some(), file.deadline()), (true, None));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("a=b\n"));
+    }
+
+    #[test]
     fn a_failure_is_tried_again() {
         let path = Path::new("/dev/full");
-        let mut file = RecordFile::new(path, File::options().write(true).open(path).unwrap());
+        let mut file = RecordFile::new(path, File::options().write(true).open(path).ok());
         let diag = Diag::new("runsv", None);
         file.write("a=b\n", Duration::ZERO, &diag);
         assert_eq!(file.deadline(), Some(RETRY));

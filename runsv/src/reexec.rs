@@ -4,16 +4,15 @@
 //! they would be left to another supervisor. Only that the children stay children.
 
 use std::fmt::Write;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use svlib::diag::Diag;
-use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
 use svlib::record::{Phase, ProcessId, Record};
 use svlib::sys::lock::Lock;
 use svlib::sys::pidfd::{Found, Pidfd};
-use svlib::sys::reexec::Reexec;
 use svlib::sys::{clock, process, reexec};
 use svlib::{Context, Result, paths};
 
@@ -32,16 +31,17 @@ use crate::setup::{self, Control, LogPipe, Supervised};
 const FORM: &str = "svkit runsv 1";
 
 /// Begins: has the new program file tested.
-pub fn begin(reexec: &mut Reexec, pair: &Pair, executor: &mut Executor) {
+pub fn begin(pair: &Pair, executor: &mut Executor) {
     let state = state_text(pair, executor);
-    reexec.begin(&state, clock::now().monotonic, &executor.diag);
+    executor.reexec.begin(&state, clock::now().monotonic, &executor.diag);
 }
 
-/// The new program file has been tested. If it is good, this process becomes it, and this does not return.
-pub fn tested(reexec: &mut Reexec, status: ExitStatus, pair: &Pair, executor: &mut Executor) {
+/// Goes on once the new program file has been tested. If it is good, this process becomes it, and this does not return.
+pub fn go_on(pair: &Pair, executor: &mut Executor) {
     let state = state_text(pair, executor);
+    let tested = mem::take(&mut executor.reexec);
     let kept: Vec<BorrowedFd<'_>> = descriptors(executor).into_iter().map(|(_, fd)| fd).collect();
-    reexec.tested(status, &state, &kept, &executor.diag);
+    tested.go_on(&state, &kept, &executor.diag);
 }
 
 /// What this process holds, with its names in the text.
@@ -50,7 +50,7 @@ fn descriptors(executor: &Executor) -> Vec<(String, BorrowedFd<'_>)> {
     for (role, supervised) in [("service", Some(&executor.service)), ("log", executor.log.as_ref())] {
         if let Some(supervised) = supervised {
             all.push((format!("{role}-lock"), supervised.lock.as_fd()));
-            all.push((format!("{role}-record"), supervised.record.as_fd()));
+            all.extend(supervised.record.fd().map(|record| (format!("{role}-record"), record)));
             all.push((format!("{role}-control-read"), supervised.control.read.as_fd()));
             all.push((format!("{role}-control-write"), supervised.control.write.as_fd()));
             all.extend(supervised.ok.as_ref().map(|ok| (format!("{role}-ok"), ok.as_fd())));
@@ -114,7 +114,7 @@ impl Saved {
         let log = parts.next().map(|part| Record::decode(part.as_bytes())).transpose().ok()?;
         let saved = Self { descriptors, foreign, service, log };
         let has_all = |role: &str| {
-            let names = ["lock", "record", "control-read", "control-write"];
+            let names = ["lock", "control-read", "control-write"];
             names.iter().all(|name| saved.number(&format!("{role}-{name}")).is_some())
         };
         (has_all("service") && (saved.log.is_none() || has_all("log"))).then_some(saved)
@@ -136,7 +136,7 @@ impl Saved {
         Ok(Supervised {
             control: Control { read: take("control-read")?, write: take("control-write")? },
             publisher: Publisher::new(role),
-            record: RecordFile::inherited(&setup::path(role, paths::RECORD), take("record")?),
+            record: RecordFile::inherited(&setup::path(role, paths::RECORD), take("record").ok()),
             ok: take("ok").ok(),
             lock: Lock::inherited(take("lock")?)?,
         })
@@ -168,9 +168,12 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>
     }
     let ends = saved.take("pipe-read").zip(saved.take("pipe-write"));
     let socket = saved.take("notify-socket");
-    let executor = Box::new(Executor {
-        diag: diag.clone(),
-        service: saved.supervised(Role::Service)?,
+    let own = Own {
+        boot: process::boot_id(),
+        process: process::own_identity(),
+        reexecs: saved.service.reexecs + 1,
+    };
+    let mut executor = Box::new(Executor {
         log: saved.log.as_ref().map(|_| saved.supervised(Role::Log)).transpose()?,
         pipe: ends.map(|(read, write)| LogPipe { read, write }),
         keeper,
@@ -178,17 +181,11 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>
         notify_pipe: saved.take("notify-pipe").map(NotifyPipe),
         notify_socket: socket
             .map(|socket| NotifySocket { name: saved.service.notify_socket.clone(), socket }),
-        own: Own {
-            boot: process::boot_id(),
-            process: process::own_identity(),
-            reexecs: saved.service.reexecs + 1,
-        },
-        known: Vec::new(),
-        cgroup: None,
-        problems: Vec::new(),
-        adopts_orphans: false,
-        announce_at: None,
+        ..Executor::new(diag, own, saved.supervised(Role::Service)?)
     });
+    // What the former program could not publish, or have held, is not known here.
+    executor.publish(&pair, now);
+    executor.hold(now.monotonic);
     Ok(Some((pair, executor)))
 }
 

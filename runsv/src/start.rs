@@ -93,26 +93,18 @@ pub fn start(
     let (held_log, log) = log.map(|log| (log.supervised, log.state)).unzip();
     let is_first = service.record.is_none();
     let mut executor = Box::new(Executor {
-        diag: diag.clone(),
-        service: service.supervised,
         log: held_log,
         pipe,
         keeper,
         foreign,
         notify_pipe,
         notify_socket,
-        own,
-        known: Vec::new(),
-        cgroup: None,
-        problems: Vec::new(),
-        adopts_orphans: false,
-        announce_at: None,
+        ..Executor::new(diag, own, service.supervised)
     });
     // What is held for one that was killed stays held until all of it is open here.
     if is_first {
         executor.hold(now.monotonic);
     }
-    executor.known = executor.foreign.iter().map(Foreign::process).collect();
     Ok(Some((Pair { service: service.state, log }, executor)))
 }
 
@@ -153,12 +145,11 @@ fn log_pipe(back: &mut Back, service: &Begun, log: &Begun) -> Result<LogPipe, Fa
 fn notification(back: &mut Back, service: &Begun, diag: &Diag) -> (Option<NotifyPipe>, Option<NotifySocket>) {
     let Some(record) = &service.record else { return (None, None) };
     let pipe = match (back.take(Held::NotifyRead), record.notify_pipe) {
-        (Some(held), _) => Some(NotifyPipe(held)),
+        // It is that of an earlier `run`, of which nothing may be heard any more.
+        (_, None) => None,
+        (Some(held), Some(inode)) if setup::inode(&held) == Some(inode) => Some(NotifyPipe(held)),
         // Whoever still has to say it has the other end.
-        (None, Some(inode)) => {
-            NotifyPipe::of_processes(inode, &service.state.processes().collect::<Vec<_>>())
-        }
-        (None, None) => None,
+        (_, Some(inode)) => NotifyPipe::of_processes(inode, &service.state.processes().collect::<Vec<_>>()),
     };
     let name = Some(record.notify_socket.clone()).filter(|name| !name.is_empty());
     let socket = name.and_then(|name| match back.take(Held::NotifySocket) {

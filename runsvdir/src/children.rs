@@ -2,22 +2,13 @@
 
 use std::fs;
 
-use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpid};
 use svlib::sys::process;
 use svlib::sys::signal::{self, Signal};
 
 /// Every process that may get a signal from here: for the first process, its whole namespace without itself (kill(2)).
 const EVERYBODY: Pid = Pid::from_raw(-1);
-
-/// Whether there is a child, ended or not.
-#[must_use]
-pub fn any() -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::All, flags) != Err(Errno::ECHILD)
-}
 
 /// Sends a signal to every child that can be found.
 pub fn signal_all(signal: Signal) {
@@ -53,7 +44,7 @@ mod tests {
     #[test]
     fn a_child_is_found_until_it_is_reaped() {
         let pid = Spawn::new("sleep").search_path().arg("1000").spawn().unwrap();
-        assert!(any() && all().contains(&pid));
+        assert!(process::has_children() && all().contains(&pid));
         signal::send(pid, Signal::SIGKILL).unwrap();
         while process::reap_one(pid).is_none() {
             std::thread::yield_now();

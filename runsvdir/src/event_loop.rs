@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::mem;
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use svlib::exit_status::ExitStatus;
 use svlib::sys::poll::{PollFd, PollFlags};
 use svlib::sys::reexec::Reexec;
 use svlib::sys::signal::{Signal, Signals};
-use svlib::sys::{clock, memory, poll};
+use svlib::sys::{clock, memory, poll, process};
 
 use crate::changes::Changes;
 use crate::children;
@@ -287,7 +288,7 @@ impl Supervisor {
     /// Some code: all has been done, and it is time to exit with it.
     fn go_on_stopping(&mut self, now: Duration) -> Option<u8> {
         loop {
-            let left = Left { runsvs: self.executor.has_runsvs(), children: children::any() };
+            let left = Left { runsvs: self.executor.has_runsvs(), children: process::has_children() };
             match self.stop.as_mut()?.step(left, now)? {
                 Step::KillServices => {
                     for (_, name) in self.plan.leaving() {
@@ -326,11 +327,11 @@ impl Supervisor {
     }
 
     fn stranger_ended(&mut self, pid: Pid, status: ExitStatus) {
-        if self.reexec.is_test(pid) {
+        if self.reexec.ended(pid, status) {
             let state = self.state().encode();
             let mut kept = self.executor.descriptors();
             kept.extend(self.log.as_ref().map(LogArgument::pipe));
-            self.reexec.tested(status, &state, &kept, &self.diag);
+            mem::take(&mut self.reexec).go_on(&state, &kept, &self.diag);
         }
     }
 

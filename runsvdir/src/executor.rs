@@ -79,8 +79,8 @@ impl Executor {
     ///
     /// There is no process to be had, no such directory any more, no runsv in PATH.
     pub fn start(&mut self, service: Identity, name: &OsStr) -> Result<Outcome> {
-        // For whom something is held, the fifos have a reader here: that one was killed.
-        if !self.keeper.holds(service) {
+        // If the reader of the fifos is here, the runsv was killed.
+        if !self.keeper.holds_fifos(service) {
             match presence::look(&self.directory.join(name))? {
                 Presence::Nobody => {}
                 Presence::Unproven => return Ok(Outcome::Occupied),
@@ -109,7 +109,7 @@ impl Executor {
                 Ok(Outcome::Running)
             }
             Err(error) => {
-                self.keeper.runsv_ended(service, true, &mut self.poller);
+                self.keeper.close(service, &mut self.poller);
                 Err(Error { operation: "start runsv", path: Some(name.into()), ..error })
             }
         }
@@ -141,7 +141,7 @@ impl Executor {
         if let Some(service) = self.children.remove(&pid) {
             let status = process::reap_one(pid)?;
             self.runsvs.remove(&service);
-            self.keeper.runsv_ended(service, status.signal().is_some(), &mut self.poller);
+            self.keeper.runsv_ended(service, status, &mut self.poller);
             return Some(Reaped::Runsv(service));
         }
         // While it is not reaped, its number is its own.

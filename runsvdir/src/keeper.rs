@@ -1,7 +1,7 @@
 //! What is kept for each runsv beyond its life, and what it is told: the other end of [`svlib::keeper`].
 //!
 //! A runsv that is killed leaves its pipes here, and its successor finds them in the first message of its own socket. One
-//! that exits by itself is done with them.
+//! that exits by itself is done with them, and has nothing held any more.
 
 use std::collections::HashMap;
 use std::mem;
@@ -68,6 +68,13 @@ impl Keeper {
         self.kept.get(&service).is_some_and(|kept| !kept.held.is_empty())
     }
 
+    /// Whether the fifos are, so that they have a reader here.
+    #[must_use]
+    pub fn holds_fifos(&self, service: Identity) -> bool {
+        let is_fifo = |(held, _): &(Held, OwnedFd)| *held == Held::Fifo;
+        self.kept.get(&service).is_some_and(|kept| kept.held.iter().any(is_fifo))
+    }
+
     /// Makes the socket to a runsv that is about to be started, which is given back what is held for it. The answer is
     /// the runsv's end; None if there are too few descriptors: then nothing is kept for it.
     ///
@@ -104,9 +111,13 @@ impl Keeper {
         Ok(Some(end))
     }
 
-    /// Reads what a runsv says.
+    /// Reads what a runsv says, a part of it: the rest has its turn later.
     pub fn read(&mut self, service: Identity, poller: &mut Poller) {
-        for _ in 0..BATCH {
+        self.read_messages(service, BATCH, poller);
+    }
+
+    fn read_messages(&mut self, service: Identity, most: usize, poller: &mut Poller) {
+        for _ in 0..most {
             let mut buffer = [0; MESSAGE_LENGTH];
             let Some((socket, _)) = self.kept.get(&service).and_then(|kept| kept.socket.as_ref()) else {
                 return;
@@ -119,15 +130,17 @@ impl Keeper {
         }
     }
 
-    /// The runsv of a service has ended: its socket is closed, and what it left is kept only if it was killed.
-    pub fn runsv_ended(&mut self, service: Identity, was_killed: bool, poller: &mut Poller) {
-        if was_killed {
-            // What it said last may still be there.
-            self.read(service, poller);
-            self.close(service, poller);
-        } else {
-            self.forget(service, poller);
+    /// The runsv of a service has ended so: its socket is closed. What one left that was killed is kept, and of what is kept
+    /// for one that could not begin all but the fifos: they would say that somebody is there. One that is done says so itself.
+    pub fn runsv_ended(&mut self, service: Identity, status: ExitStatus, poller: &mut Poller) {
+        // What it said last may still be there. It is bounded: nobody says more.
+        self.read_messages(service, usize::MAX, poller);
+        if status.signal().is_none()
+            && let Some(kept) = self.kept.get_mut(&service)
+        {
+            kept.held.retain(|(held, _)| *held != Held::Fifo);
         }
+        self.close(service, poller);
     }
 
     /// Closes the socket to a runsv, and all that it left.
@@ -199,7 +212,8 @@ impl Keeper {
         }
     }
 
-    fn close(&mut self, service: Identity, poller: &mut Poller) {
+    /// Closes the socket to a runsv. What is held stays.
+    pub fn close(&mut self, service: Identity, poller: &mut Poller) {
         self.strangers.unwatch(service);
         let Some(kept) = self.kept.get_mut(&service) else { return };
         if let Some((socket, token)) = kept.socket.take() {

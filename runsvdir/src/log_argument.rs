@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::dup2_stderr;
-use svlib::sys::{fd, proctitle};
+use svlib::sys::{fd, proctitle, startup};
 use svlib::{Context as _, Result};
 
 use crate::cli;
@@ -50,6 +50,7 @@ impl LogArgument {
         fd::set_nonblocking(&pipe, true)?;
         fd::set_nonblocking(&writing, true)?;
         dup2_stderr(writing).during("set standard error")?;
+        startup::opened_stderr();
         Ok(Some(Self { log, memory, pipe, next_dot: now }))
     }
 

@@ -95,7 +95,7 @@ pub struct Backoff {
 /// What one supervisor leaves to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The boot (`/proc/sys/kernel/random/boot_id`); empty if unknown.
+    /// The boot and the pid namespace ([`boot_id`](crate::sys::process::boot_id)); empty if unknown.
     pub boot: String,
     /// runsv. None: it has ended in an orderly way.
     pub supervisor: Option<ProcessId>,

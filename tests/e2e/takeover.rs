@@ -462,8 +462,10 @@ fn write_record(sandbox: &Sandbox, service: &Service, boot: &str, run: &str) {
     fs::write(service.join("supervise/record"), record).unwrap();
 }
 
+/// The boot and the pid namespace.
 fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    format!("{}/{}", boot.trim(), ProcStat::of(1).unwrap().start)
 }
 
 /// A process that no runsv has started, and a service that is not it.

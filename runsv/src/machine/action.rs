@@ -18,8 +18,7 @@ pub enum Action {
     Signal(Pid, Signal),
     /// Send a signal to `run`, which has not been reaped, and to all that belongs to it.
     SignalTree(Pid, Tree, Signal),
-    /// `run` has ended: kill what is left of it where that is wanted, and answer with [`Event::Left`](super::Event::Left) if
-    /// something was.
+    /// `run` has ended: kill what is left of it where that is wanted, and answer with [`Event::Left`](super::Event::Left).
     EndTree(Pid, Tree),
     /// Tell that the service is given up, which ended so at last, after so many restarts.
     TellGivenUp(ExitStatus, u64),

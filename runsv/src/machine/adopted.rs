@@ -26,12 +26,14 @@ impl State {
         };
         Record {
             phase: match self.process {
-                Process::Down { .. } | Process::Starting | Process::Gone => Phase::Down,
+                Process::Down { .. } | Process::Starting | Process::Gone { held: None } => Phase::Down,
                 Process::Run { pid } => Phase::Run(identify(pid)),
                 Process::Ended { .. } => Phase::Ended,
                 Process::Finish { pid } => Phase::Finish(identify(pid)),
                 // As unproven as it was.
-                Process::Held { pid } => Phase::Run(ProcessId { pid, start: 0 }),
+                Process::Held { pid } | Process::Gone { held: Some(pid) } => {
+                    Phase::Run(ProcessId { pid, start: 0 })
+                }
             },
             script: self.script.map(|script| match script {
                 Script::Asked(command) => RecordedScript { command, process: None },
@@ -82,17 +84,22 @@ impl State {
             Some(RecordedScript { command, process: None }) => state.resumed = Some(command),
             None => {}
         }
-        state.paused = record.paused;
-        state.got_term = record.got_term;
-        state.told_to_end = record.told_to_end;
-        state.changed = record.changed;
-        state.started = record.started;
-        // Of a `run` that has ended this is the most it can have been.
-        state.lived = now.monotonic.saturating_sub(record.started);
         state.last_exit = record.last_exit;
         state.restarts = record.restarts;
         state.backoff = record.backoff;
         state.failed = record.failed;
+        state.changed = record.changed;
+        if state.is_held() {
+            // Nothing of ours runs, so nothing is due and nothing was sent.
+            state.published = state.status();
+            return state;
+        }
+        state.paused = record.paused;
+        state.got_term = record.got_term;
+        state.told_to_end = record.told_to_end;
+        state.started = record.started;
+        // Of a `run` that has ended this is the most it can have been.
+        state.lived = now.monotonic.saturating_sub(record.started);
         state.readiness = record.readiness;
         state.text.clone_from(&record.text);
         state.kill_at = record.kill_at;
@@ -101,31 +108,5 @@ impl State {
         state.left = record.left;
         state.published = state.status();
         state
-    }
-
-    /// The state as it will be if `run` is executed as `pid` at the time `now`: what must be written down before that.
-    #[must_use]
-    pub fn about_to_run(&self, pid: Pid, now: Moment) -> Self {
-        let mut state = self.clone();
-        state.started = now.monotonic;
-        state.changed = now.wall;
-        state.fresh();
-        state.running(pid);
-        state
-    }
-
-    /// The state as it will be if `finish` is executed as `pid`.
-    #[must_use]
-    pub fn about_to_finish(&self, pid: Pid) -> Self {
-        Self { process: Process::Finish { pid }, ..self.clone() }
-    }
-
-    /// The state as it will be if the control script that was asked for is executed as `pid`.
-    #[must_use]
-    pub fn about_to_control(&self, pid: Pid) -> Self {
-        let script = self.script.map(|script| match script {
-            Script::Asked(command) | Script::Running(command, _) => Script::Running(command, pid),
-        });
-        Self { script, ..self.clone() }
     }
 }

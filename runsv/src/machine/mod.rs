@@ -110,14 +110,19 @@ impl Step {
             let not_before = match self.state.process {
                 Process::Down { not_before } => Some(not_before),
                 Process::Held { .. } => Some(Duration::MAX),
-                Process::Gone => {
+                Process::Gone { .. } => {
                     self.state.queue.clear();
                     return;
                 }
                 _ => None,
             };
             if not_before.is_some() && self.state.want == Want::Exit {
-                self.state.process = Process::Gone;
+                self.state.process = Process::Gone {
+                    held: match self.state.process {
+                        Process::Held { pid } => Some(pid),
+                        _ => None,
+                    },
+                };
                 self.actions.push(Action::Exit);
             } else if let Some(command) = self.state.queue.pop_front() {
                 self.command(command);
@@ -263,32 +268,28 @@ impl Step {
     }
 
     fn spawned(&mut self, program: Program, outcome: Outcome) {
+        let is_asked = match (program, &self.state.process) {
+            (Program::Run, process) => *process == Process::Starting,
+            (Program::Finish(_), process) => matches!(process, Process::Ended { .. }),
+            (Program::Control(command), _) => self.state.script == Some(Script::Asked(command)),
+        };
+        if !is_asked {
+            return;
+        }
+        if let Outcome::Started(pid) = outcome {
+            self.state = self.state.clone().executed(program, pid, self.now);
+            return;
+        }
         match (program, &mut self.state.process) {
-            (Program::Run, Process::Starting) => {
-                self.state.started = self.now.monotonic;
-                self.state.changed = self.now.wall;
-                self.state.fresh();
-                match outcome {
-                    Outcome::Started(pid) => self.state.running(pid),
-                    _ => self.run_ended(ExitStatus::NOT_EXECUTED),
-                }
+            (Program::Run, _) => {
+                self.state.attempted(self.now);
+                self.run_ended(ExitStatus::NOT_EXECUTED);
             }
             (Program::Finish(_), Process::Ended { retry, .. }) => match outcome {
-                Outcome::Started(pid) => {
-                    self.state.process = Process::Finish { pid };
-                    self.state.fresh();
-                    let timeout = self.state.settings.timeout_finish;
-                    self.state.kill_at = timeout.map(|timeout| self.now.monotonic + timeout);
-                }
                 Outcome::NoProcess => *retry = Some(self.now.monotonic + THROTTLE),
-                Outcome::Absent | Outcome::Failed => self.down(false),
+                _ => self.down(false),
             },
-            (Program::Control(command), _) if self.state.script == Some(Script::Asked(command)) => {
-                match outcome {
-                    Outcome::Started(pid) => self.state.script = Some(Script::Running(command, pid)),
-                    _ => self.script_ended(command, false),
-                }
-            }
+            (Program::Control(command), _) => self.script_ended(command, false),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use svlib::exit_status::ExitStatus;
 use svlib::moment::Moment;
 
-use super::{Program, Role, State};
+use super::{Outcome, Program, Role, State};
 
 /// A service, and its log service if it has one.
 #[derive(Clone, Debug)]
@@ -46,10 +46,18 @@ pub enum Action {
     Exit,
 }
 
+impl Event {
+    /// Whether a program of this one of the two has been executed.
+    pub fn is_execution(&self, role: Role) -> bool {
+        matches!(self, Self::To(of, super::Event::Spawned(_, Outcome::Started(_))) if *of == role)
+    }
+}
+
 impl Action {
-    /// Whether a process is sent something.
+    /// Whether a process is sent a signal, or several are.
     pub fn is_signal(&self) -> bool {
-        matches!(self, Self::Do(_, super::Action::Signal(..) | super::Action::SignalTree(..)))
+        use super::Action::{EndTree, Signal, SignalTree};
+        matches!(self, Self::Do(_, Signal(..) | SignalTree(..) | EndTree(..)))
     }
 }
 

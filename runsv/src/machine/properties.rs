@@ -300,12 +300,7 @@ impl World {
                 self.last_pid += 1;
                 let pid = Pid::from_raw(self.last_pid);
                 // It is written down before it does anything.
-                let next = match program {
-                    Program::Run => self.state.about_to_run(pid, at(self.ms)),
-                    Program::Finish(_) => self.state.about_to_finish(pid),
-                    Program::Control(_) => self.state.about_to_control(pid),
-                };
-                self.written = record(&next);
+                self.written = record(&self.state.clone().executed(program, pid, at(self.ms)));
                 self.children.push((pid, program));
                 Outcome::Started(pid)
             }

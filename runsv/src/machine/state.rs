@@ -11,6 +11,7 @@ use svlib::record::{Backoff, Readiness, Tree};
 use svlib::status::{self, Status, Want};
 use svlib::tai64n::Tai64n;
 
+use super::Program;
 use crate::settings::Settings;
 
 /// Which of the two processes under one `runsv` is meant.
@@ -20,6 +21,11 @@ pub enum Role {
     Service,
     /// Its log service: it has no `finish` and no control scripts, and it ends by end-of-file, not by `x`.
     Log,
+}
+
+impl Role {
+    /// The log service comes second: it may not be there.
+    pub const BOTH: [Self; 2] = [Self::Service, Self::Log];
 }
 
 /// What runs. Each variant carries what is true only while it lasts, the process id above all.
@@ -56,7 +62,10 @@ pub enum Process {
         pid: Pid,
     },
     /// Nothing, for good: it was told to exit and is down.
-    Gone,
+    Gone {
+        /// What was [held](Self::Held) may live on. Whoever comes next must know.
+        held: Option<Pid>,
+    },
 }
 
 /// A control script at work. Commands wait meanwhile.
@@ -189,7 +198,7 @@ impl State {
     /// The status as it is to be published.
     pub fn status(&self) -> Status {
         let (state, pid) = match self.process {
-            Process::Down { .. } | Process::Starting | Process::Held { .. } | Process::Gone => {
+            Process::Down { .. } | Process::Starting | Process::Held { .. } | Process::Gone { .. } => {
                 (status::State::Down, None)
             }
             Process::Run { pid } => (status::State::Run, Some(pid)),
@@ -226,25 +235,51 @@ impl State {
         self.script.is_some() || self.is_undecided()
     }
 
+    /// The state once the program that was asked for is executed as `pid`, at the time `now`. It must be written down before
+    /// that.
+    #[must_use]
+    pub fn executed(mut self, program: Program, pid: Pid, now: Moment) -> Self {
+        match program {
+            Program::Run => {
+                self.process = Process::Run { pid };
+                self.attempted(now);
+                self.tree = self.settings.kill_mode.unwrap_or_default();
+                self.told_to_end = false;
+                self.left = 0;
+                let declares_readiness = self.settings.declares_readiness();
+                self.readiness = if declares_readiness { Readiness::Awaited } else { Readiness::Undeclared };
+            }
+            Program::Finish(_) => {
+                self.process = Process::Finish { pid };
+                self.fresh();
+                self.kill_at = self.settings.timeout_finish.map(|timeout| now.monotonic + timeout);
+            }
+            Program::Control(command) => self.script = Some(Script::Running(command, pid)),
+        }
+        self
+    }
+
+    /// `run` has been started, or that has failed.
+    pub(super) fn attempted(&mut self, now: Moment) {
+        self.started = now.monotonic;
+        self.changed = now.wall;
+        self.fresh();
+    }
+
     /// A new process has neither been stopped nor sent TERM.
-    pub(super) fn fresh(&mut self) {
+    fn fresh(&mut self) {
         self.paused = false;
         self.got_term = false;
     }
 
-    /// `run` runs.
-    pub(super) fn running(&mut self, pid: Pid) {
-        let declares_readiness = self.settings.declares_readiness();
-        self.process = Process::Run { pid };
-        self.tree = self.settings.kill_mode.unwrap_or_default();
-        self.told_to_end = false;
-        self.left = 0;
-        self.readiness = if declares_readiness { Readiness::Awaited } else { Readiness::Undeclared };
-    }
-
     /// Whether it is down for good.
     pub(super) fn is_gone(&self) -> bool {
-        self.process == Process::Gone
+        matches!(self.process, Process::Gone { .. })
+    }
+
+    /// Whether it waits for a process that may be another's.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.process, Process::Held { .. })
     }
 
     /// Whether the outcome of a start is awaited. What to publish depends on it.

@@ -7,6 +7,8 @@ use super::*;
 
 const SERVICE: Identity = Identity { device: 1, inode: 1 };
 
+const KILLED: ExitStatus = ExitStatus::from_raw(9);
+
 /// A keeper and the runsv's end of the socket.
 fn opened(keeper: &mut Keeper, poller: &mut Poller) -> OwnedFd {
     keeper.open(SERVICE, poller).unwrap().unwrap()
@@ -33,8 +35,8 @@ fn what_a_killed_runsv_gave_is_handed_to_its_successor() {
     assert!(!keeper.holds(SERVICE));
     drop((first, reader, writer));
     // Its last words were not read before its end.
-    keeper.runsv_ended(SERVICE, true, &mut poller);
-    assert!(keeper.holds(SERVICE));
+    keeper.runsv_ended(SERVICE, KILLED, &mut poller);
+    assert!(keeper.holds(SERVICE) && keeper.holds_fifos(SERVICE));
 
     let second = opened(&mut keeper, &mut poller);
     let (answer, descriptors) = heard(&second).unwrap();
@@ -43,8 +45,17 @@ fn what_a_killed_runsv_gave_is_handed_to_its_successor() {
     assert_eq!(fd::read(&descriptors[0], &mut [0; 4]).unwrap(), 1);
     assert!(keeper.holds(SERVICE), "until it says what it wants held");
 
-    // One that exits is done with all.
-    keeper.runsv_ended(SERVICE, false, &mut poller);
+    // One that could not begin.
+    drop(second);
+    keeper.runsv_ended(SERVICE, ExitStatus::exited(111), &mut poller);
+    assert!(keeper.holds(SERVICE) && !keeper.holds_fifos(SERVICE));
+
+    // One that is done.
+    let third = opened(&mut keeper, &mut poller);
+    assert_eq!(heard(&third).unwrap().0, Answer::Back(vec![Held::LogRead, Held::LogWrite]));
+    say(&third, &Request::Hold(Vec::new()), &[]);
+    drop(third);
+    keeper.runsv_ended(SERVICE, ExitStatus::exited(0), &mut poller);
     assert!(!keeper.holds(SERVICE));
     assert_eq!(keeper.services().count(), 0);
 }

@@ -1,13 +1,14 @@
 //! Messages with descriptors between two processes (unix(7), SOCK_SEQPACKET): each arrives whole, or not.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, getsockopt,
-    recvmsg, sendmsg, shutdown, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, getsockopt, sendmsg, shutdown,
+    socketpair, sockopt,
 };
 
 use crate::error::{Context, Result};
@@ -69,35 +70,61 @@ pub fn finish(end: impl AsFd) {
 /// # Errors
 /// EAGAIN if there is none.
 pub fn receive(end: impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let mut parts = [IoSliceMut::new(buffer)];
-    loop {
-        match recvmsg::<()>(end.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
+    // Not nix's recvmsg: where not all descriptors could be opened, it tells of none, and the others would stay open.
+    let mut control = [0_u64; CONTROL_LENGTH];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all bytes zero is a message header without anything.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let length = loop {
+        // SAFETY: the header tells where there is room, and how much.
+        match Errno::result(unsafe { libc::recvmsg(end.as_fd().as_raw_fd(), &raw mut header, flags) }) {
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(message) => {
-                let mut descriptors = Vec::new();
-                for control in message.cmsgs().into_iter().flatten() {
-                    if let ControlMessageOwned::ScmRights(numbers) = control {
-                        // SAFETY: the kernel has just made these descriptors, for us.
-                        descriptors.extend(
-                            numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }),
-                        );
-                    }
-                }
-                return Ok((message.bytes, descriptors));
-            }
+            result => break result?,
         }
-    }
+    };
+    Ok((usize::try_from(length).unwrap_or_default(), received(&header)))
 }
+
+/// The descriptors that a message brought.
+fn received(header: &libc::msghdr) -> Vec<OwnedFd> {
+    // Descriptors are all that is sent besides bytes: there is no second entry.
+    // SAFETY: the kernel has filled the header in.
+    let entry = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: it is null, or within the control data.
+    let Some(entry) = (unsafe { entry.as_ref() }) else { return Vec::new() };
+    if entry.cmsg_level != libc::SOL_SOCKET || entry.cmsg_type != libc::SCM_RIGHTS {
+        return Vec::new();
+    }
+    let length: usize = entry.cmsg_len as _;
+    // SAFETY: only computes.
+    let empty = unsafe { libc::CMSG_LEN(0) } as usize;
+    let count = (length - empty) / size_of::<RawFd>();
+    // SAFETY: only computes.
+    let first = unsafe { libc::CMSG_DATA(entry) }.cast::<RawFd>();
+    // SAFETY: the entry says that so many follow it.
+    let numbers = unsafe { std::slice::from_raw_parts(first, count) };
+    // SAFETY: the kernel has just made these descriptors, for us.
+    numbers.iter().map(|number| unsafe { OwnedFd::from_raw_fd(*number) }).collect()
+}
+
+/// Words enough for the control data of the most descriptors, and aligned as it.
+const CONTROL_LENGTH: usize = 2 + MOST_DESCRIPTORS * size_of::<RawFd>() / size_of::<u64>();
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::IntoRawFd;
 
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::wait::{WaitStatus, waitpid};
+
     use super::*;
     use crate::sys::fd;
+    use crate::sys::process::Spawn;
 
     #[test]
     fn messages_keep_their_bounds_and_bring_descriptors() {
@@ -116,6 +143,35 @@ mod tests {
         drop(one);
         assert_eq!(receive(&other, &mut buffer).unwrap().0, 0);
         assert_eq!(send(&other, b"third", &[]), Err(Errno::EPIPE));
+    }
+
+    /// The limit is the process's, so this is one of its own.
+    #[test]
+    fn what_there_is_no_room_for_does_not_stay_open() {
+        let test = "sys::channel::tests::with_room_for_one";
+        let this = Spawn::new(std::env::current_exe().unwrap()).arg("--exact").arg(test);
+        let pid = this.env("ROOM_FOR_ONE", "1").spawn().unwrap();
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
+    }
+
+    #[test]
+    fn with_room_for_one() {
+        if std::env::var_os("ROOM_FOR_ONE").is_none() {
+            return;
+        }
+        let (one, other) = pair().unwrap();
+        let (reader, writer) = fd::pipe().unwrap();
+        send(&one, b"two", &[writer.as_fd(), writer.as_fd()]).unwrap();
+        drop(writer);
+        // The lowest number that is free, and no other.
+        let free = one.try_clone().unwrap().as_raw_fd();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(free).unwrap() + 1, hard).unwrap();
+        let (length, descriptors) = receive(&other, &mut [0; 16]).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!((length, descriptors.len()), (3, 1));
+        drop(descriptors);
+        assert_eq!(fd::read(&reader, &mut [0; 4]).unwrap(), 0, "nobody has the other end");
     }
 
     #[test]

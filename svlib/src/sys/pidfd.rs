@@ -56,9 +56,7 @@ impl Pidfd {
             Ok(pidfd) => pidfd,
             Err(Errno::ESRCH) => return Ok(Found::Gone),
             // Without a descriptor, what is gone can still be told.
-            Err(_) if process.start != 0 && process::start_time(process.pid) != Some(process.start) => {
-                return Ok(Found::Gone);
-            }
+            Err(_) if process.start != 0 && is_another(process) => return Ok(Found::Gone),
             Err(errno) => return Err(errno),
         };
         let start = process::start_time(process.pid);
@@ -92,6 +90,11 @@ impl Pidfd {
         let known = result == 0 && info.mask & INFO_EXIT != 0;
         known.then(|| ExitStatus::from_raw(info.exit_code))
     }
+}
+
+/// Whether a process started at another time has the number. What cannot be read proves nothing.
+fn is_another(process: ProcessId) -> bool {
+    process::start_time(process.pid).is_some_and(|start| start != process.start)
 }
 
 impl AsFd for Pidfd {

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use crate::diag::{Diag, Message};
 use crate::error::{Context, Error, Result};
 use crate::exit_status::ExitStatus;
-use crate::sys::process::{Exec, Spawn};
+use crate::sys::process::{self, Exec, Spawn};
 use crate::sys::signal::Signal;
 use crate::sys::{environment, signal, startup};
 
@@ -35,12 +35,12 @@ pub const SELF_TEST: &str = "--self-test";
 /// # Errors
 /// ENOENT if there is none.
 fn program(name: &OsStr) -> Result<PathBuf> {
+    let candidates = process::candidates(name, &process::search_path()).on("find", name)?;
+    let mut candidates =
+        candidates.into_iter().map(|path| PathBuf::from(OsString::from_vec(path.into_bytes())));
     let is_path = name.as_bytes().contains(&b'/');
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|candidate| access(candidate, AccessFlags::X_OK).is_ok() && candidate.is_file());
-    if is_path { Some(PathBuf::from(name)) } else { found }.ok_or(Errno::ENOENT).on("find", name)
+    let is_program = |path: &PathBuf| is_path || (access(path, AccessFlags::X_OK).is_ok() && path.is_file());
+    candidates.find(is_program).ok_or(Errno::ENOENT).on("find", name)
 }
 
 /// Puts `text` into a new memory file.
@@ -90,6 +90,8 @@ struct SelfTest {
     pid: Pid,
     /// When it is killed; None once it was.
     deadline: Option<Duration>,
+    /// How it ended.
+    status: Option<ExitStatus>,
 }
 
 impl Reexec {
@@ -103,15 +105,29 @@ impl Reexec {
         }
     }
 
-    /// Whether `pid` is the child that tests.
-    pub fn is_test(&self, pid: Pid) -> bool {
-        self.0.as_ref().is_some_and(|test| test.pid == pid)
+    /// The child that tests, until it is reaped.
+    pub fn test(&self) -> Option<Pid> {
+        self.0.as_ref().filter(|test| test.status.is_none()).map(|test| test.pid)
     }
 
-    /// The test has ended. If it was passed, this process becomes the program, which gets the text `state` and the
+    /// Takes in that the child `pid` has ended and was reaped. False: it is not the one that tests.
+    pub fn ended(&mut self, pid: Pid, status: ExitStatus) -> bool {
+        let Some(test) = self.0.as_mut().filter(|test| test.status.is_none() && test.pid == pid) else {
+            return false;
+        };
+        test.status = Some(status);
+        true
+    }
+
+    /// Whether it is time to [go on](Self::go_on).
+    pub fn is_tested(&self) -> bool {
+        self.0.as_ref().is_some_and(|test| test.status.is_some())
+    }
+
+    /// The second step. If the test was passed, this process becomes the program, which gets the text `state` and the
     /// descriptors `kept`, and this does not return.
-    pub fn tested(&mut self, status: ExitStatus, state: &str, kept: &[BorrowedFd<'_>], diag: &Diag) {
-        let Some(SelfTest { program, deadline, .. }) = self.0.take() else { return };
+    pub fn go_on(self, state: &str, kept: &[BorrowedFd<'_>], diag: &Diag) {
+        let Some(SelfTest { program, deadline, status: Some(status), .. }) = self.0 else { return };
         if deadline.is_none() {
             refuse(diag, &(program.as_path(), " took too long to test itself"));
         } else if status.success() {
@@ -125,13 +141,13 @@ impl Reexec {
 
     /// When [`hurry`](Self::hurry) has something to do, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
-        self.0.as_ref().and_then(|test| test.deadline)
+        self.0.as_ref().filter(|test| test.status.is_none()).and_then(|test| test.deadline)
     }
 
     /// Kills the child if it takes too long.
     pub fn hurry(&mut self, now: Duration) {
-        if let Some(test) =
-            self.0.as_mut().filter(|test| test.deadline.is_some_and(|deadline| deadline <= now))
+        if self.deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(test) = &mut self.0
         {
             test.deadline = None;
             // It has not been reaped, so its number is its own.
@@ -147,7 +163,7 @@ impl SelfTest {
         let state = save(state)?;
         let spawn = Spawn::new(&program).arg(SELF_TEST).env(VARIABLE, TEST_DESCRIPTOR.to_string());
         let pid = spawn.fd(TEST_DESCRIPTOR, state.as_fd()).spawn()?;
-        Ok(Self { program, pid, deadline: Some(now + PATIENCE) })
+        Ok(Self { program, pid, deadline: Some(now + PATIENCE), status: None })
     }
 }
 

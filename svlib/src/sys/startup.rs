@@ -21,6 +21,11 @@ pub fn closed() -> impl Iterator<Item = RawFd> {
     (0..3).filter(|fd| CLOSED.load(Ordering::Relaxed) & (1 << fd) != 0)
 }
 
+/// Standard error, which may have been closed when this process began, is meant to be there for all that it starts.
+pub fn opened_stderr() {
+    CLOSED.fetch_and(!(1 << libc::STDERR_FILENO), Ordering::Relaxed);
+}
+
 /// Whether the parent left SIGPIPE ignored.
 pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)

@@ -92,6 +92,11 @@ impl Child {
         given.chain(directory).chain(self.cgroup).fold(libc::STDERR_FILENO, RawFd::max)
     }
 
+    /// Whether a descriptor is put in place of this one.
+    pub(super) fn replaces(&self, fd: RawFd) -> bool {
+        self.descriptors.iter().any(|&(number, _)| number == fd)
+    }
+
     /// Becomes the program. Comes back only with the reason why not: what setrlimit(2), write(2) to the control group,
     /// chdir(2), dup2(2) and execve(2) report.
     pub(super) fn become_program(&self) -> Errno {

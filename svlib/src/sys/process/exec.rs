@@ -1,5 +1,6 @@
 //! Becoming another program.
 
+use std::env;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -63,8 +64,13 @@ impl Vector {
     }
 }
 
+/// Where programs are looked for: `PATH`, or where there is none `/bin:/usr/bin`.
+pub(crate) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into())
+}
+
 /// The files that may be `program`.
-pub(super) fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
+pub(crate) fn candidates(program: &OsStr, path: &OsStr) -> nix::Result<Vec<CString>> {
     if program.is_empty() {
         return Err(Errno::ENOENT);
     }

@@ -86,11 +86,8 @@ fn run(child: &Child, gate: RawFd, parents_end: RawFd) -> ! {
         // SAFETY: ends the process without any of the parent's clean-up.
         unsafe { libc::_exit(ABANDONED) };
     }
-    // Where nothing that is put in place replaces it.
-    // SAFETY: duplicates a descriptor.
-    let lifted = unsafe { libc::fcntl(gate, libc::F_DUPFD_CLOEXEC, child.highest_descriptor() + 1) };
-    let (gate, errno) = match Errno::result(lifted) {
-        Ok(lifted) => (lifted, child.become_program()),
+    let (gate, errno) = match out_of_the_way(gate, child) {
+        Ok(gate) => (gate, child.become_program()),
         Err(errno) => (gate, errno),
     };
     let errno = errno as c_int;
@@ -100,6 +97,15 @@ fn run(child: &Child, gate: RawFd, parents_end: RawFd) -> ! {
     unsafe { libc::_exit(ABANDONED) }
 }
 
+/// The gate under a number that nothing is put in place of.
+fn out_of_the_way(gate: RawFd, child: &Child) -> nix::Result<RawFd> {
+    if !child.replaces(gate) {
+        return Ok(gate);
+    }
+    // SAFETY: duplicates a descriptor.
+    Errno::result(unsafe { libc::fcntl(gate, libc::F_DUPFD_CLOEXEC, child.highest_descriptor() + 1) })
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -107,6 +113,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use nix::sys::resource::{Resource, getrlimit};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
     use super::*;
@@ -158,7 +165,8 @@ mod tests {
     #[test]
     fn a_descriptor_of_any_number_is_given() {
         let (reader, writer) = fd::pipe().unwrap();
-        for number in [3, 5, 40, writer.as_raw_fd()] {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        for number in [3, 5, 40, writer.as_raw_fd(), RawFd::try_from(limit).unwrap() - 1] {
             // A shell's own redirection takes one digit.
             let script = format!("echo x >/proc/self/fd/{number}");
             let shell = Spawn::new("/bin/sh").arg("-c").arg(OsStr::new(&script)).fd(number, writer.as_fd());

@@ -34,10 +34,16 @@ pub fn own_identity() -> ProcessId {
     identify(getpid())
 }
 
-/// What the kernel calls this boot (random(4)); empty if it does not tell.
+/// What process numbers mean something in: this boot as the kernel calls it (random(4)), and the pid namespace, which is told
+/// by when its process 1 was started. A container that is started anew has another one in the same boot. Empty if the kernel
+/// does not tell the boot.
 pub fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim_end().to_owned()
+    match (text.trim_end(), start_time(Pid::from_raw(1))) {
+        ("", _) => String::new(),
+        (boot, Some(start)) => format!("{boot}/{start}"),
+        (boot, None) => boot.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +54,7 @@ mod tests {
     fn this_process_has_a_start_and_a_boot() {
         assert_eq!(own_identity(), own_identity());
         assert!(own_identity().start > 0 && age(getpid()).unwrap() < Duration::from_secs(3600));
-        assert_eq!(boot_id().len(), 36);
+        assert!(boot_id().len() >= 36);
         assert_eq!(identify(Pid::from_raw(i32::MAX)).start, 0);
     }
 }

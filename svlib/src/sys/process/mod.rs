@@ -18,9 +18,10 @@ use std::ptr;
 use nix::errno::Errno;
 
 pub use exec::Exec;
+pub(super) use exec::{candidates, search_path};
 pub use gated::Gated;
 pub use identity::{age, boot_id, identify, own_identity, start_time};
-pub use reap::{adopt_orphans, children, ended, is_child, reap, reap_one};
+pub use reap::{adopt_orphans, children, ended, has_children, is_child, reap, reap_one};
 pub use spawn::Spawn;
 pub use stat::{Stat, state};
 

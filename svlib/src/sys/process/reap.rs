@@ -26,6 +26,11 @@ pub fn ended() -> Option<Pid> {
     (pid > 0).then(|| Pid::from_raw(pid))
 }
 
+/// Whether there is a child of ours, ended or not.
+pub fn has_children() -> bool {
+    look(libc::P_ALL, 0) != Err(Errno::ECHILD)
+}
+
 /// Whether `pid` is a child of ours, ended or not.
 pub fn is_child(pid: Pid) -> bool {
     libc::id_t::try_from(pid.as_raw()).is_ok_and(|id| look(libc::P_PID, id).is_ok())
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn a_child_is_ours_until_it_is_reaped() {
         let pid = Spawn::new("/bin/sh").arg("-c").arg("exit 7").spawn().unwrap();
-        assert!(is_child(pid) && children().contains(&pid));
+        assert!(has_children() && is_child(pid) && children().contains(&pid));
         let status = loop {
             if let Some(status) = reap_one(pid) {
                 break status;

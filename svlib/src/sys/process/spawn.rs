@@ -1,6 +1,5 @@
 //! Starting a child.
 
-use std::env;
 use std::ffi::{OsStr, OsString, c_int, c_uint, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
@@ -10,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::child::Child;
-use super::reap;
+use super::{reap, search_path};
 use crate::error::{Context, Result};
 use crate::sys::startup;
 
@@ -149,10 +148,10 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Looks a program name without a slash up in this process's `PATH`, or where there is none in `/bin:/usr/bin`.
+    /// Looks a program name without a slash up in this process's `PATH`.
     #[must_use]
     pub fn search_path(mut self) -> Self {
-        self.path = Some(env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin")));
+        self.path = Some(search_path());
         self
     }
 
@@ -248,6 +247,7 @@ const UNBORN: c_int = 127;
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::os::fd::AsFd as _;
 
     use nix::sys::wait::{WaitStatus, waitpid};
