@@ -15,9 +15,10 @@ use svlib::diag::{Diag, Message};
 use svlib::moment::Moment;
 use svlib::status::{Status, Want};
 use svlib::sys::lock::Lock;
+use svlib::sys::pidfd::{Found, Pidfd};
 use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
-use svlib::sys::{fd, fifo};
+use svlib::sys::{clock, fd, fifo, process};
 use svlib::{Context, Error, error, paths};
 
 use crate::machine::Role;
@@ -27,6 +28,9 @@ use crate::record_file::RecordFile;
 /// How long a lock that somebody else holds is left alone at first, and at most: each time twice as long. No event tells
 /// that it was released, but to a process that waits in flock(2) and can do nothing else.
 const LOCK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long an orphaned lock may last, and how often it is looked for.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_PACE: Duration = Duration::from_millis(1);
 const SUPERVISE_MODE: u32 = 0o700;
 const FIFO_MODE: u32 = 0o600;
 
@@ -149,8 +153,26 @@ pub fn inode(fd: impl AsFd) -> Option<u64> {
 /// The directory or the lock file cannot be made, or another holds the lock.
 pub fn lock(role: Role) -> Result<Lock, Failure> {
     make_supervise_directory(&path(role, paths::SUPERVISE))?;
-    let path = path(role, paths::LOCK);
-    Lock::try_exclusive(&path)?.ok_or(Failure::Locked(path))
+    let file = path(role, paths::LOCK);
+    let give_up = clock::now().monotonic + LINGER;
+    loop {
+        if let Some(lock) = Lock::try_exclusive(&file)? {
+            return Ok(lock);
+        }
+        if !is_orphaned(role) || clock::now().monotonic >= give_up {
+            return Err(Failure::Locked(file));
+        }
+        poll::wait(&mut [], Some(LINGER_PACE)).during("poll")?;
+    }
+}
+
+/// Whether who had the lock is gone. What a runsv had forked when it was killed holds it until it has ended, or become the
+/// program it was for.
+fn is_orphaned(role: Role) -> bool {
+    let record = RecordFile::open(&path(role, paths::RECORD)).ok().and_then(|file| file.read().ok()?);
+    let supervisor =
+        record.filter(|record| record.boot == process::boot_id()).and_then(|record| record.supervisor);
+    supervisor.is_some_and(|supervisor| matches!(Pidfd::find(supervisor), Ok(Found::Gone)))
 }
 
 /// As [`lock`], but waits for the lock: the log service may still be another supervisor's. `None` if TERM comes first.

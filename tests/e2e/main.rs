@@ -7,6 +7,7 @@ mod bad_log;
 mod bad_service;
 mod chaos;
 mod container;
+mod crash_points;
 mod crashes;
 mod idle;
 mod many_services;
@@ -51,6 +52,7 @@ const GROUPS: &[Group] = &[
     ("bad_service", bad_service::CASES),
     ("chaos", chaos::CASES),
     ("container", container::CASES),
+    ("crash_points", crash_points::CASES),
     ("crashes", crashes::CASES),
     ("idle", idle::CASES),
     ("many_services", many_services::CASES),
