@@ -276,11 +276,17 @@ impl OldFiles {
         }
         let want = "unable to read directory, want remove old logfile";
         let Some(names) = self.names(want, directory, report) else { return false };
-        let is_needed =
-            |name| self.processor.needs(name) || self.sealer.needs(name) || self.compressor.needs(name);
-        let Surplus::Oldest(oldest) = self.retention.expendable(&names, is_needed) else { return false };
+        let expendable = self.retention.expendable(&names, |name| self.processor.needs(name));
+        let Surplus::Oldest(oldest) = expendable else { return false };
         let file = oldest.to_string();
         report.warning(&("out of disk space, delete: ", InDirectory(directory.name(), &file)));
+        // What a helper has open takes its room until that has ended. To wait for it would hold the log up; the next one
+        // that goes in the meantime goes a little early.
+        if self.compressor.needs(oldest) {
+            self.compressor.doom();
+            let names = [Packing::Plain, Packing::Gzip, Packing::Zstd].map(|packing| oldest.packed(packing));
+            return names.into_iter().any(|name| directory.unlink(name.to_string()).is_ok());
+        }
         self.sealer.delete(oldest);
         self.sealer.delete_now(directory)
     }
@@ -370,6 +376,7 @@ fn old_file(name: LogName, directory: &Directory) -> Option<OldFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::process::{Command, Stdio};
 
     use nix::errno::Errno;
@@ -403,5 +410,33 @@ mod tests {
         assert!(old_files.expiry() > Some(before));
         old_files.add(LogName::new(before, Stage::Unprocessed), &directory, &report);
         assert_eq!(old_files.owed_removals, 1);
+    }
+
+    /// The oldest of the files that are there is the one that a helper is about to rename.
+    #[test]
+    fn a_full_disk_costs_the_oldest_file_whoever_is_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let names = [1, 2, 3].map(|seconds| {
+            LogName::new(Tai64n { seconds: (1 << 62) + seconds, nanos: 0 }, Stage::Unprocessed)
+        });
+        for name in names {
+            fs::write(dir.path().join(name.to_string()), "line\n").unwrap();
+        }
+        let settings = Settings {
+            processor: None,
+            processor_timeout: None,
+            compression: None,
+            retention: Retention { keep: 10, keep_min: 1, ..Retention::default() },
+        };
+        let underway = Underway { sealer: Sealer::amid(&names[..2]), ..Underway::default() };
+        let mut old_files = OldFiles::new(settings, underway);
+        for left in [&names[1..], &names[2..]] {
+            assert!(old_files.make_room(&directory, &Report::new(false)));
+            let mut found = directory.old_files().unwrap();
+            found.sort_unstable();
+            assert_eq!(found, left);
+        }
+        assert!(!old_files.make_room(&directory, &Report::new(false)), "not below the minimum");
     }
 }

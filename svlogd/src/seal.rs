@@ -195,17 +195,32 @@ impl Sealer {
         self.waiting = waiting;
     }
 
-    /// Deletes at once what is to be deleted; whether that made room on the disk.
+    /// Deletes at once what is to be deleted; whether anything was.
     pub fn delete_now(&mut self, directory: &Directory) -> bool {
+        let deletes = self.orders().filter(|order| order.action == Action::Delete);
         let mut deleted = false;
-        for orders in self.running.iter_mut().map(|batch| &mut batch.orders).chain([&mut self.waiting]) {
-            orders.retain(|order| {
-                let gone = order.action == Action::Delete && directory.unlink(order.file.to_string()).is_ok();
-                deleted |= gone;
-                !gone
-            });
+        for file in deletes.map(|order| order.file).collect::<Vec<_>>() {
+            // A helper that is about to rename it finds nothing to rename once the name of before is gone; if that is not
+            // there any more, the other one is.
+            let before = self.needs(file).then(|| file.at(Stage::Unprocessed));
+            if before.into_iter().chain([file]).any(|name| directory.unlink(name.to_string()).is_ok()) {
+                deleted = true;
+                self.forget_file(file);
+            }
         }
         deleted
+    }
+
+    /// Expects nothing more of a file that is gone.
+    fn forget_file(&mut self, file: LogName) {
+        let running = self.running.iter_mut().map(|batch| &mut batch.orders);
+        for orders in running.chain([&mut self.waiting]) {
+            orders.retain(|order| match order.action {
+                Action::Seal => order.file.time != file.time,
+                Action::Delete => order.file != file,
+                Action::Sync => true,
+            });
+        }
     }
 
     /// Takes note that a child has ended. `false` if it was none of these helpers.
@@ -223,6 +238,13 @@ impl Sealer {
     pub fn forget(&mut self, pid: Pid) -> Option<Batch> {
         let index = self.running.iter().position(|batch| batch.is(pid))?;
         Some(self.running.swap_remove(index))
+    }
+
+    /// One with a helper, of no process, that has all these files still to rename.
+    #[cfg(test)]
+    pub fn amid(files: &[LogName]) -> Self {
+        let orders = files.iter().map(|&file| Order { action: Action::Seal, file }).collect();
+        Self { waiting: Vec::new(), running: vec![Batch { pid: Pid::from_raw(i32::MAX), orders }] }
     }
 
     fn orders(&self) -> impl Iterator<Item = &Order> {
@@ -315,12 +337,8 @@ mod tests {
 
     #[test]
     fn files_are_foreseen() {
-        let mut sealer = Sealer::default();
         let [first, second, third, fourth] = [1, 2, 3, 4].map(|seconds| name(seconds, Stage::Unprocessed));
-        sealer.running.push(Batch {
-            pid: Pid::from_raw(1),
-            orders: [first, second].map(|file| Order { action: Action::Seal, file }).to_vec(),
-        });
+        let mut sealer = Sealer::amid(&[first, second]);
         sealer.delete(first.at(Stage::Saved));
         sealer.sync(third);
         // A file that is being renamed may be listed under both names, or under none.
@@ -333,15 +351,40 @@ mod tests {
         assert!(sealer.needs(second.at(Stage::Saved)) && !sealer.needs(third));
     }
 
+    /// As when the disk is full: a helper has renamed the first file, and not yet the second.
+    #[test]
+    fn what_is_being_sealed_is_deleted_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: LogName| dir.path().join(name.to_string());
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let [first, second, third] = [1, 2, 3].map(|seconds| name(seconds, Stage::Unprocessed));
+        let renamed = [first, second, third].map(|file| file.at(Stage::Saved));
+        for file in [renamed[0], second, third] {
+            fs::write(path(file), "line\n").unwrap();
+        }
+        let seals = [first, second, third].map(|file| Order { action: Action::Seal, file });
+        let mut sealer = Sealer::amid(&[first, second, third]);
+        for gone in &renamed[..2] {
+            sealer.delete(*gone);
+            assert!(sealer.delete_now(&directory));
+        }
+        assert!(!sealer.delete_now(&directory), "nothing is left to be deleted");
+        assert_eq!(directory.old_files().unwrap(), [third]);
+        let mut names = vec![third];
+        sealer.foresee(&mut names);
+        assert_eq!(names, [renamed[2]]);
+        // The helper goes on with what it was told.
+        assert!(perform(&seals, &directory, &Report::new(false)));
+        assert_eq!(directory.old_files().unwrap(), [renamed[2]]);
+    }
+
     /// A helper is still to rename the first file when the config is read again.
     #[test]
     fn no_delete_overtakes_a_seal() {
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path().as_os_str()).unwrap();
         let first = name(1, Stage::Unprocessed);
-        let pid = Pid::from_raw(i32::MAX);
-        let orders = vec![Order { action: Action::Seal, file: first }];
-        let mut sealer = Sealer { waiting: Vec::new(), running: vec![Batch { pid, orders }] };
+        let mut sealer = Sealer::amid(&[first]);
         sealer.delete(first.at(Stage::Saved));
         let delete = Order { action: Action::Delete, file: first.at(Stage::Saved) };
         sealer.start_what_can(&directory, &Report::new(false));
@@ -361,9 +404,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let directory = Directory::open(dir.path().as_os_str()).unwrap();
             fs::write(dir.path().join(file.to_string()), "line\n").unwrap();
-            let pid = Pid::from_raw(i32::MAX);
-            let orders = vec![Order { action: Action::Seal, file }];
-            let mut sealer = Sealer { waiting: Vec::new(), running: vec![Batch { pid, orders }] };
+            let mut sealer = Sealer::amid(&[file]);
+            let pid = sealer.running[0].pid;
             assert!(sealer.ended(pid, status, &directory, &Report::new(false)));
             assert!(sealer.is_finished());
             let sealed = dir.path().join(file.at(Stage::Saved).to_string());

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(what_is_killed_is_taken_up_again).needs(ZSTD).patient(),
     case!(killed_helpers_lose_nothing).patient(),
     case!(full_disk_stops_compression_alone).needs(ZSTD).root(),
+    case!(full_disk_costs_the_oldest_though_it_is_being_compressed).root().patient(),
     case!(fifty_rotations_a_second).patient(),
     case!(too_many_waiting_files_hold_the_log).patient(),
     case!(hangup_amid_compression).needs(ZSTD).patient(),
@@ -343,6 +344,38 @@ fn full_disk_stops_compression_alone(subject: &Subject) {
     disk.free();
     logger.wait_for("it is compressed", |names| names.len() == 1 && count(names, ".s.zst") == 1);
     logger.check();
+}
+
+/// "On a full disk, delete old files, the oldest first": also the one that a compression is at.
+fn full_disk_costs_the_oldest_though_it_is_being_compressed(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "log", 256);
+    let config = "s20000\nn100\nN1\n";
+    let mut logger = Logger::at(&sandbox, disk.path().to_owned(), config);
+    logger.write(1050);
+    logger.wait_for("a sealed file", |names| count(names, ".s") == 1);
+    let oldest = old_files(&logger.dir).remove(0);
+    // It is locked by the compression that works on it.
+    let lock = Flock::lock(File::open(logger.dir.join(&oldest)).unwrap(), FlockArg::LockExclusive).unwrap();
+    fs::write(logger.dir.join("config"), format!("{config}compress gzip\n")).unwrap();
+    logger.svlogd.signal(Signal::SIGHUP);
+    let parent = logger.svlogd.pid();
+    let first = eventually("a compression", || compressor(parent));
+    let deleted = eventually("a file is deleted", || {
+        logger.write(100);
+        let said = logger.svlogd.stderr();
+        let (_, told) = said.split_once("out of disk space, delete: ")?;
+        told.split_once('\n').map(|(path, _)| path.rsplit('/').next().unwrap().to_owned())
+    });
+    assert_eq!(deleted, oldest);
+    drop(lock);
+    eventually("that compression has ended", || (!children(parent).contains(&first)).then_some(()));
+    logger.wait_until_written();
+    let time = oldest.strip_suffix("s").unwrap();
+    logger.wait_for("nothing of the file is left", |names| !names.iter().any(|name| name.starts_with(time)));
+    let text = eventually("the files hold still", || all(&logger.dir));
+    assert!(text.ends_with(&line(logger.next - 1)), "{text}");
+    assert!((0..logger.next).map(line).collect::<String>().ends_with(&text), "{text}");
 }
 
 /// "50 rotations a second with compression": each of them counts.

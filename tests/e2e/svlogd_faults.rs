@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
@@ -31,6 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(disk_filled_and_freed_loses_no_line).root().patient(),
     case!(killed_on_a_full_disk_it_loses_no_line).root().patient(),
     case!(full_disk_costs_the_oldest_files).root().patient(),
+    case!(full_disk_costs_the_oldest_files_though_they_wait_for_the_disk).root().needs(&["strace"]).patient(),
     case!(failing_processor_loses_no_line).patient(),
 ];
 
@@ -317,13 +318,25 @@ fn killed_on_a_full_disk_it_loses_no_line(subject: &Subject) {
 
 /// "On a full disk, delete old files, the oldest first, down to min".
 fn full_disk_costs_the_oldest_files(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    assert_full_disk_costs_the_oldest(&sandbox, sandbox.command("svlogd"));
+}
+
+/// The disk takes so long that one of the oldest is nearly always being synced.
+fn full_disk_costs_the_oldest_files_though_they_wait_for_the_disk(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut command = sandbox.command("strace");
+    command.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=fsync", "-o", "/dev/null"]);
+    command.args(["-e", "inject=fsync:delay_enter=200000"]).arg(sandbox.join("bin/svlogd"));
+    assert_full_disk_costs_the_oldest(&sandbox, command);
+}
+
+fn assert_full_disk_costs_the_oldest(sandbox: &Sandbox, mut command: Command) {
     const TOTAL: usize = 20_000;
     const MIN: usize = 3;
-    let sandbox = Sandbox::new(subject);
-    let _disk = Disk::new(&sandbox, "disk", 256);
+    let _disk = Disk::new(sandbox, "disk", 256);
     let dir = sandbox.mkdir("disk/log");
     sandbox.write("disk/log/config", format!("s20000\nn100\nN{MIN}\n"));
-    let mut command = sandbox.command("svlogd");
     let mut svlogd = sandbox.start(command.args(["-v", "-l", LONGEST, "disk/log"]).stdin(Stdio::piped()));
     write_unevenly(svlogd.stdin(), 0..TOTAL, Duration::from_millis(3));
     let output = svlogd.wait();
