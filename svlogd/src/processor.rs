@@ -180,7 +180,8 @@ impl Processor {
         let Some(Running { file, step, .. }) = self.running.take_if(|running| running.is(pid)) else {
             return false;
         };
-        let mut succeeded = status.success();
+        // One that ended by itself just before it was killed has failed, too: what it had started may have written half.
+        let mut succeeded = status.success() && step != Step::Die;
         if succeeded && step != Step::Sync {
             let output = file.at(Stage::Temporary);
             match seal::start_sync(output, directory, report) {
@@ -297,6 +298,8 @@ fn save(file: LogName, directory: &Directory, report: &Report) -> Result<(), Fai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use svlib::tai64n::Tai64n;
 
     #[test]
     fn one_that_failed_waits_longer_each_time() {
@@ -312,5 +315,25 @@ mod tests {
             now = next;
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000]);
+    }
+
+    #[test]
+    fn one_that_took_too_long_has_failed_however_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path().as_os_str()).unwrap();
+        let file = LogName::new(Tai64n { seconds: 1 << 62, nanos: 0 }, Stage::Unprocessed);
+        for name in [file, file.at(Stage::Temporary)] {
+            fs::write(dir.path().join(name.to_string()), "line\n").unwrap();
+        }
+        let pid = Pid::from_raw(i32::MAX);
+        let running = Running { pid, file, step: Step::Process { until: Some(Duration::ZERO) } };
+        let mut processor = Processor::new(Some(b"cat".to_vec()), Some(Duration::ZERO), Some(running));
+        processor.add();
+        let report = Report::new(false);
+        let now = Duration::from_secs(1);
+        processor.tend(&directory, now, &report);
+        assert!(processor.ended(pid, ExitStatus::exited(0), &directory, now, &report));
+        assert_eq!(processor.deadline(), Some(now + FIRST_RETRY));
+        assert_eq!(directory.old_files().unwrap(), [file]);
     }
 }
