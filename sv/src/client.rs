@@ -24,10 +24,21 @@ use crate::report::Trouble;
 use crate::seen::{Recorded, Seen};
 use crate::timeout;
 
-/// How often, and how long apart, status and record are read until they are of the same moment. runsv is between the two
-/// for microseconds, unless the machine is busy.
-const TRIES: u32 = 50;
+/// How often, and how long apart, status and record are read again until they are of the same moment. runsv is between the
+/// two for microseconds, unless the machine is busy. On a full disk they disagree until there is room, perhaps those of every
+/// service: so this is for all services of a command together.
+const RETRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How often a command may still read again what is being rewritten.
+#[derive(Debug)]
+pub struct Retries(u32);
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self(RETRIES)
+    }
+}
 
 /// A service directory, and the name it was called by.
 #[derive(Debug)]
@@ -122,15 +133,23 @@ impl Service {
     ///
     /// # Errors
     /// Why the status is not known.
-    pub fn see_settled(&self) -> Result<Seen, Trouble> {
-        for _ in 1..TRIES {
+    pub fn see_settled(&self, retries: &mut Retries) -> Result<Seen, Trouble> {
+        self.see_until(retries, |seen| matches!(seen.recorded, Recorded::Nothing | Recorded::Facts(_)))
+    }
+
+    fn see_until(
+        &self,
+        retries: &mut Retries,
+        mut is_enough: impl FnMut(&Seen) -> bool,
+    ) -> Result<Seen, Trouble> {
+        loop {
             let seen = self.see()?;
-            if matches!(seen.recorded, Recorded::Nothing | Recorded::Facts(_)) {
+            if is_enough(&seen) || retries.0 == 0 {
                 return Ok(seen);
             }
+            retries.0 -= 1;
             thread::sleep(PAUSE);
         }
-        self.see()
     }
 
     /// The time in the service's [`timeout::FILE`], if there is one.
@@ -287,6 +306,25 @@ mod tests {
         fs::remove_file(service.path(timeout::FILE)).unwrap();
         fs::create_dir(service.path(timeout::FILE)).unwrap();
         assert_eq!(service.timeout_ready(), Err("Is a directory".into()));
+    }
+
+    #[test]
+    fn retries_are_for_all_looks_together() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join(paths::SUPERVISE)).unwrap();
+        let service = Service::named(directory.path().as_os_str(), Path::new("/"));
+        fs::write(service.path(paths::STATUS), [0; 20]).unwrap();
+        let mut retries = Retries(5);
+        // The look that is enough, how many there were, and how many retries are left.
+        for (enough, expected, left) in [(1, 1, 5), (3, 3, 3), (9, 4, 0), (9, 1, 0)] {
+            let mut looks = 0;
+            let is_enough = |_: &Seen| {
+                looks += 1;
+                looks == enough
+            };
+            assert!(service.see_until(&mut retries, is_enough).is_ok());
+            assert_eq!((looks, retries.0), (expected, left));
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use svlib::sys::clock;
 
 use crate::check::{Goal, is_asked_already};
 use crate::cli::Request;
-use crate::client::Service;
+use crate::client::{Retries, Service};
 use crate::console::Console;
 use crate::report::Trouble;
 use crate::seen::Incarnation;
@@ -58,11 +58,12 @@ fn run(request: &Request) -> u8 {
     let directory = services_directory();
     let now = clock::wall();
     let mut console = Console::new(request.verb.wants_runsv_gone());
+    let mut retries = Retries::default();
     let mut waiting = Vec::new();
     for name in &request.services {
         let service = Service::named(name, &directory);
         if request.json {
-            let code = show::json(&service, now, &mut console);
+            let code = show::json(&service, now, &mut retries, &mut console);
             if request.lsb {
                 return code;
             }
@@ -74,12 +75,12 @@ fn run(request: &Request) -> u8 {
         }
         match request.verb {
             Verb::Status => {
-                let code = show::words(&service, now, &mut console);
+                let code = show::words(&service, now, &mut retries, &mut console);
                 if request.lsb {
                     return code;
                 }
             }
-            Verb::Reexec => match reexec(&service) {
+            Verb::Reexec => match reexec(&service, &mut retries) {
                 Ok(before) => waiting.push(Waiting::new(service, Goal::Reexec(before))),
                 Err(trouble) => console.trouble(&service, trouble),
             },
@@ -124,9 +125,9 @@ fn control(service: &Service, commands: &[Command]) -> Result<Status, Trouble> {
 }
 
 /// Tells runsv to become another program. Returns what it was before.
-fn reexec(service: &Service) -> Result<Incarnation, Trouble> {
+fn reexec(service: &Service, retries: &mut Retries) -> Result<Incarnation, Trouble> {
     let _runsv = service.runsv()?;
-    let before = service.see_settled()?.incarnation().ok_or(Trouble::NoReexec)?;
+    let before = service.see_settled(retries)?.incarnation().ok_or(Trouble::NoReexec)?;
     service.send_reexec()?;
     Ok(before)
 }

@@ -5,7 +5,7 @@
 use nix::errno::Errno;
 use svlib::tai64n::Tai64n;
 
-use crate::client::Service;
+use crate::client::{Retries, Service};
 use crate::console::Console;
 use crate::json::Object;
 use crate::report::Trouble;
@@ -17,8 +17,8 @@ const DOWN: u8 = 3;
 const UNKNOWN: u8 = 4;
 
 /// Prints it in words.
-pub fn words(service: &Service, now: Tai64n, console: &mut Console) -> u8 {
-    let seen = match look(service) {
+pub fn words(service: &Service, now: Tai64n, retries: &mut Retries, console: &mut Console) -> u8 {
+    let seen = match look(service, retries) {
         Ok(seen) => seen,
         Err(trouble) => {
             console.trouble(service, trouble);
@@ -28,18 +28,19 @@ pub fn words(service: &Service, now: Tai64n, console: &mut Console) -> u8 {
     let text = console.describe(service, service.name(), &seen, now);
     let code = if text.is_some() { known(&seen) } else { UNKNOWN };
     let mut line = text.unwrap_or_default();
-    line.extend(log_words(&service.log(), now, console));
+    line.extend(log_words(&service.log(), now, retries, console));
     console.print(&line);
     code
 }
 
 /// Prints it as a JSON object.
-pub fn json(service: &Service, now: Tai64n, console: &mut Console) -> u8 {
-    let (object, code) = match service.enter().map_err(Trouble::NoService).and_then(|()| look(service)) {
+pub fn json(service: &Service, now: Tai64n, retries: &mut Retries, console: &mut Console) -> u8 {
+    let seen = service.enter().map_err(Trouble::NoService).and_then(|()| look(service, retries));
+    let (object, code) = match seen {
         Ok(seen) => {
             let normally_up = console.normally_up(service);
             let mut object = status_object(service.name(), &seen, now, normally_up);
-            object.object("log", log_object(&service.log(), now, console));
+            object.object("log", log_object(&service.log(), now, retries, console));
             (object, if normally_up.is_some() { known(&seen) } else { UNKNOWN })
         }
         Err(trouble) => {
@@ -51,9 +52,9 @@ pub fn json(service: &Service, now: Tai64n, console: &mut Console) -> u8 {
     code
 }
 
-fn look(service: &Service) -> Result<Seen, Trouble> {
+fn look(service: &Service, retries: &mut Retries) -> Result<Seen, Trouble> {
     let _runsv = service.runsv()?;
-    service.see_settled()
+    service.see_settled(retries)
 }
 
 fn known(seen: &Seen) -> u8 {
@@ -68,17 +69,17 @@ fn unknown(trouble: Trouble, console: &Console) -> u8 {
 }
 
 /// The status of a log service, or why it is not known; `None` if there is no log service.
-fn look_at_log(log: &Service) -> Option<Result<Seen, Trouble>> {
+fn look_at_log(log: &Service, retries: &mut Retries) -> Option<Result<Seen, Trouble>> {
     match log.enter() {
         Err(Errno::ENOENT) => None,
         Err(errno) => Some(Err(Trouble::NoLog(errno))),
-        Ok(()) => Some(look(log)),
+        Ok(()) => Some(look(log, retries)),
     }
 }
 
 /// What a status line ends with: the status of the log service, or why it is not known, or nothing; and a newline.
-fn log_words(log: &Service, now: Tai64n, console: &mut Console) -> Vec<u8> {
-    let text = match look_at_log(log) {
+fn log_words(log: &Service, now: Tai64n, retries: &mut Retries, console: &mut Console) -> Vec<u8> {
+    let text = match look_at_log(log, retries) {
         None => return b"\n".to_vec(),
         Some(Ok(seen)) => {
             [console.describe(log, b"log", &seen, now).unwrap_or_default(), b"\n".to_vec()].concat()
@@ -88,8 +89,8 @@ fn log_words(log: &Service, now: Tai64n, console: &mut Console) -> Vec<u8> {
     [b"; ".as_slice(), &text].concat()
 }
 
-fn log_object(log: &Service, now: Tai64n, console: &mut Console) -> Option<Object> {
-    Some(match look_at_log(log)? {
+fn log_object(log: &Service, now: Tai64n, retries: &mut Retries, console: &mut Console) -> Option<Object> {
+    Some(match look_at_log(log, retries)? {
         Ok(seen) => status_object(log.name(), &seen, now, console.normally_up(log)),
         Err(trouble) => {
             console.count_failure();

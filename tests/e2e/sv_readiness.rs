@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_record_that_may_not_be_read_changes_nothing).root(),
     case!(a_record_of_a_runsv_that_is_gone_changes_nothing),
     case!(a_torn_record_is_read_again),
+    case!(a_record_that_stays_ahead_holds_no_command_up),
     case!(start_waits_for_readiness_and_not_for_check),
     case!(a_rewritten_record_is_seen_at_once),
     case!(restart_waits_for_the_readiness_of_the_next_process),
@@ -283,6 +284,18 @@ fn a_torn_record_is_read_again(subject: &Subject) {
     assert!(start.is_running(), "{}", start.stdout());
     fake.record(run, "ready=yes\n");
     is(&start.wait(), 0, "ok: run: web: (pid PID) Ns, ready\n");
+}
+
+/// On a full disk the record is rewritten and the status is not. Were each of these looked at for as long as one may be, it
+/// would take 50 seconds, which the test does not wait for.
+fn a_record_that_stays_ahead_holds_no_command_up(subject: &Subject) {
+    const SERVICES: usize = 500;
+    let sandbox = Sandbox::new(subject);
+    let mut fake = fake(&sandbox);
+    fake.publish(DOWN);
+    fake.record(fake.run(), "ready=no\n");
+    let output = sandbox.finish(sandbox.command("sv").arg("status").args(["web"; SERVICES]));
+    is(&output, 0, &"down: web: Ns, normally up\n".repeat(SERVICES));
 }
 
 fn start_waits_for_readiness_and_not_for_check(subject: &Subject) {
