@@ -137,6 +137,14 @@ impl Service {
         self.see_until(retries, |seen| matches!(seen.recorded, Recorded::Nothing | Recorded::Facts(_)))
     }
 
+    /// As [`see`](Self::see), and again if the record is just being rewritten. The status may be of another moment.
+    ///
+    /// # Errors
+    /// Why the status is not known.
+    pub fn see_untorn(&self, retries: &mut Retries) -> Result<Seen, Trouble> {
+        self.see_until(retries, |seen| seen.recorded != Recorded::Torn)
+    }
+
     fn see_until(
         &self,
         retries: &mut Retries,

@@ -127,7 +127,7 @@ fn control(service: &Service, commands: &[Command]) -> Result<Status, Trouble> {
 /// Tells runsv to become another program. Returns what it was before.
 fn reexec(service: &Service, retries: &mut Retries) -> Result<Incarnation, Trouble> {
     let _runsv = service.runsv()?;
-    let before = service.see_settled(retries)?.incarnation().ok_or(Trouble::NoReexec)?;
+    let before = service.see_untorn(retries)?.incarnation().ok_or(Trouble::NoReexec)?;
     service.send_reexec()?;
     Ok(before)
 }

@@ -2,7 +2,8 @@
 //!
 //! runsv replaces the status and rewrites the record, one after the other, so that a look between the two finds one of
 //! before and one of after. And a record may be of a runsv that was killed, where runit's runsv, which leaves it alone, has
-//! taken over. So a record counts only if it tells of what the status tells of.
+//! taken over. So a record counts only if it tells of what the status tells of. Which runsv there is, no status tells: for that any
+//! record of one that lives will do.
 
 use nix::unistd::Pid;
 use svlib::record::{BadRecord, Phase, ProcessId, Readiness, Record};
@@ -24,8 +25,8 @@ pub struct Seen {
 pub enum Recorded {
     /// Nothing: there is none, it is of no use, or of another runsv.
     Nothing,
-    /// Nothing yet: a runsv that lives has replaced the status and is about to rewrite the record, or the reverse.
-    Unsettled,
+    /// Nothing yet but the runsv: it lives, has replaced the status, and is about to rewrite the record, or the reverse.
+    Unsettled(Incarnation),
     /// Nothing, perhaps not yet: it is being rewritten, or is damaged.
     Torn,
     /// These facts.
@@ -46,7 +47,9 @@ impl Recorded {
     pub fn beside(status: &Status, bytes: &[u8], lives: impl FnOnce(ProcessId) -> bool) -> Self {
         match Record::decode(bytes) {
             Ok(record) if agree(status, &record) => Self::Facts(Box::new(record)),
-            Ok(record) if record.supervisor.is_some_and(lives) => Self::Unsettled,
+            Ok(Record { supervisor: Some(runsv), reexecs, .. }) if lives(runsv) => {
+                Self::Unsettled(Incarnation { pid: runsv.pid, reexecs })
+            }
             Ok(_) | Err(BadRecord::Version) => Self::Nothing,
             // A line may be half of an old one and half of a new one.
             Err(BadRecord::Torn | BadRecord::Line(_)) => Self::Torn,
@@ -59,7 +62,7 @@ impl Seen {
     pub fn record(&self) -> Option<&Record> {
         match &self.recorded {
             Recorded::Facts(record) => Some(record),
-            Recorded::Nothing | Recorded::Unsettled | Recorded::Torn => None,
+            Recorded::Nothing | Recorded::Unsettled(_) | Recorded::Torn => None,
         }
     }
 
@@ -83,8 +86,13 @@ impl Seen {
 
     /// The runsv.
     pub fn incarnation(&self) -> Option<Incarnation> {
-        let record = self.record()?;
-        Some(Incarnation { pid: record.supervisor?.pid, reexecs: record.reexecs })
+        match &self.recorded {
+            Recorded::Facts(record) => {
+                Some(Incarnation { pid: record.supervisor?.pid, reexecs: record.reexecs })
+            }
+            Recorded::Unsettled(runsv) => Some(*runsv),
+            Recorded::Nothing | Recorded::Torn => None,
+        }
     }
 
     /// What is to be said after runit's words.
@@ -152,7 +160,10 @@ mod tests {
                 assert_eq!(*found, *record);
                 "facts"
             }
-            Recorded::Unsettled => "unsettled",
+            Recorded::Unsettled(runsv) => {
+                assert_eq!(runsv, Incarnation { pid: RUNSV.pid, reexecs: record.reexecs });
+                "unsettled"
+            }
             Recorded::Torn => "torn",
             Recorded::Nothing => "nothing",
         }
@@ -170,6 +181,7 @@ mod tests {
             (run, Record { phase: Phase::Down, ..record.clone() }, false),
             (run, Record { want: Want::Down, ..record.clone() }, false),
             (run, Record { changed: Tai64n::from_unix(1000, 6), ..record.clone() }, false),
+            (run, Record { reexecs: 3, phase: Phase::Down, ..record.clone() }, false),
             (run, Record { paused: true, readiness: Readiness::Ready, ..record.clone() }, true),
             (down, record.clone(), false),
             (
@@ -220,9 +232,13 @@ mod tests {
         assert!(seen(down, record.clone()).has_failed() && !seen(run, record.clone()).has_failed());
         let incarnation = Incarnation { pid: RUNSV.pid, reexecs: 3 };
         assert_eq!(seen(run, Record { reexecs: 3, ..record }).incarnation(), Some(incarnation));
-        for recorded in [Recorded::Nothing, Recorded::Unsettled, Recorded::Torn] {
+        for (recorded, runsv) in [
+            (Recorded::Nothing, None),
+            (Recorded::Unsettled(incarnation), Some(incarnation)),
+            (Recorded::Torn, None),
+        ] {
             let seen = Seen { status: run, recorded };
-            assert_eq!((seen.readiness(), seen.incarnation()), (Readiness::Undeclared, None));
+            assert_eq!((seen.readiness(), seen.incarnation()), (Readiness::Undeclared, runsv));
             assert_eq!(seen.remarks(), Remarks::default());
         }
     }

@@ -222,13 +222,14 @@ impl Waiting {
 
     /// Whether status and record are being rewritten. A record that stays what it is is as good as none after a while.
     fn is_in_doubt(&mut self, seen: &Seen, now: Duration) -> bool {
-        let limit = match seen.recorded {
-            Recorded::Nothing | Recorded::Facts(_) => {
+        let limit = match (&seen.recorded, self.goal) {
+            // The status does not tell which runsv there is.
+            (Recorded::Nothing | Recorded::Facts(_), _) | (Recorded::Unsettled(_), Goal::Reexec(_)) => {
                 self.in_doubt_since = None;
                 return false;
             }
-            Recorded::Unsettled => CONTRADICTION,
-            Recorded::Torn => TEAR,
+            (Recorded::Unsettled(_), _) => CONTRADICTION,
+            (Recorded::Torn, _) => TEAR,
         };
         now < *self.in_doubt_since.get_or_insert(now) + limit
     }
@@ -318,5 +319,38 @@ impl Wakeups {
             .collect();
         // Whatever it returns, the next thing to do is to look.
         let _ = poll::wait(&mut fds, Some(timeout));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::Incarnation;
+    use nix::unistd::Pid;
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    const RUNSV: Incarnation = Incarnation { pid: Pid::from_raw(41), reexecs: 3 };
+
+    /// Looks are at so many milliseconds, with `u` (unsettled), `t` (torn), `f` (facts) or `n` (nothing) recorded; each says
+    /// whether a wait for `goal` is in doubt then.
+    fn assert_doubts(goal: Goal, looks: &[(u64, char, bool)]) {
+        let mut waiting = Waiting::new(Service::named(OsStr::new("web"), Path::new("/service")), goal);
+        let status = Status::decode(&[0; 20]).unwrap();
+        for &(at, recorded, expected) in looks {
+            let recorded = match recorded {
+                'u' => Recorded::Unsettled(RUNSV),
+                't' => Recorded::Torn,
+                'f' => Recorded::Facts(Box::default()),
+                _ => Recorded::Nothing,
+            };
+            let is_in_doubt = waiting.is_in_doubt(&Seen { status, recorded }, Duration::from_millis(at));
+            assert_eq!(is_in_doubt, expected, "at {at} of {looks:?}");
+        }
+    }
+
+    #[test]
+    fn no_status_contradicts_which_runsv_there_is() {
+        assert_doubts(Goal::Reexec(RUNSV), &[(7, 'u', false), (8, 't', true), (9, 'u', false)]);
     }
 }

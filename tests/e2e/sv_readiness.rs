@@ -33,6 +33,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_service_that_is_brought_down_is_not_waited_for),
     case!(reexec_waits_for_the_next_program),
     case!(reexec_that_does_not_happen_times_out),
+    case!(reexec_does_without_the_status),
     case!(reexec_without_a_record_is_not_sent),
     case!(json_status),
     case!(json_of_what_is_not_known),
@@ -497,6 +498,20 @@ fn reexec_that_does_not_happen_times_out(subject: &Subject) {
     let own = format!("supervisor={} ", std::process::id());
     fake.write(&other.replace(&own, &format!("supervisor={} ", std::os::unix::process::parent_id())));
     is(&reexec.wait(), 1, "timeout: run: web: (pid PID) Ns, not ready\n");
+}
+
+/// On a full disk it stays behind.
+fn reexec_does_without_the_status(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let mut fake = fake(&sandbox);
+    let run = fake.run();
+    fake.publish(DOWN);
+    fake.record(run, "reexecs=3\n");
+    let mut reexec = sandbox.start(sandbox.command("sv").args(["reexec", "web"]));
+    assert_eq!(fake.commands(), "R");
+    holds_for(Duration::from_millis(300), "sv waits", || reexec.is_running());
+    fake.record(run, "reexecs=4\n");
+    is(&reexec.wait(), 0, "ok: down: web: Ns, normally up\n");
 }
 
 fn reexec_without_a_record_is_not_sent(subject: &Subject) {
