@@ -59,12 +59,20 @@ pub struct Waiting {
     runsv: Option<OwnedFd>,
     /// Whether it has been seen wanted up.
     was_wanted_up: bool,
-    /// Since when its status and its record have contradicted each other.
-    in_doubt_since: Option<Duration>,
+    /// Why its record is of no use for now.
+    doubt: Option<Doubt>,
     /// When it must have said that it is ready; known once it runs.
     ready_by: Option<Duration>,
     /// What was seen when its waiting ended in vain, and how.
     late: Option<(Seen, Outcome)>,
+}
+
+/// A contradiction between status and record, or a tear.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// [`CONTRADICTION`] or [`TEAR`].
+    limit: Duration,
+    since: Duration,
 }
 
 /// How long is waited.
@@ -157,7 +165,7 @@ impl Waiting {
             check: CheckScript::NotAsked,
             runsv: None,
             was_wanted_up,
-            in_doubt_since: None,
+            doubt: None,
             ready_by: None,
             late: None,
         }
@@ -225,13 +233,16 @@ impl Waiting {
         let limit = match (&seen.recorded, self.goal) {
             // The status does not tell which runsv there is.
             (Recorded::Nothing | Recorded::Facts(_), _) | (Recorded::Unsettled(_), Goal::Reexec(_)) => {
-                self.in_doubt_since = None;
+                self.doubt = None;
                 return false;
             }
             (Recorded::Unsettled(_), _) => CONTRADICTION,
             (Recorded::Torn, _) => TEAR,
         };
-        now < *self.in_doubt_since.get_or_insert(now) + limit
+        // A doubt that follows another is a new one: the record was rewritten.
+        let doubt = self.doubt.filter(|doubt| doubt.limit == limit).unwrap_or(Doubt { limit, since: now });
+        self.doubt = Some(doubt);
+        now < doubt.since + limit
     }
 
     /// How long the service, which runs now, may take to say that it is ready.
@@ -346,6 +357,21 @@ mod tests {
             };
             let is_in_doubt = waiting.is_in_doubt(&Seen { status, recorded }, Duration::from_millis(at));
             assert_eq!(is_in_doubt, expected, "at {at} of {looks:?}");
+        }
+    }
+
+    #[test]
+    fn each_doubt_has_its_own_time() {
+        let cases: [&[(u64, char, bool)]; 6] = [
+            &[(7, 'u', true), (5006, 'u', true), (5007, 'u', false), (9000, 'u', false)],
+            &[(7, 't', true), (1006, 't', true), (1007, 't', false)],
+            &[(7, 'n', false), (8, 'f', false)],
+            &[(7, 't', true), (900, 'f', false), (1100, 't', true), (2100, 't', false)],
+            &[(0, 'u', true), (3000, 't', true), (3999, 't', true), (4000, 't', false)],
+            &[(0, 'u', true), (3000, 't', true), (3001, 'u', true), (8000, 'u', true)],
+        ];
+        for looks in cases {
+            assert_doubts(Goal::Requested, looks);
         }
     }
 
