@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access};
 use svlib::command::Command;
 use svlib::diag::Diag;
+use svlib::error::is_shortage;
 use svlib::sys::process::Spawn;
 use svlib::{Context, Error, Result, paths};
 
@@ -108,8 +109,8 @@ fn with_notification<'a>(mut spawn: Spawn<'a>, around: &Surroundings<'a>) -> Spa
 fn failed(role: Role, program: Program, error: Error, diag: &Diag) -> Outcome {
     let path = shown_path(role, program);
     match error.errno {
-        // The last three: there is no gate for it.
-        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS => {
+        // No process, or no gate for it.
+        errno if errno == Errno::EAGAIN || is_shortage(errno) => {
             diag.warning(&Error { path: Some(path), ..error });
             return Outcome::NoProcess;
         }

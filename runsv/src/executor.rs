@@ -1,5 +1,6 @@
 //! Performing what has been decided.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -54,8 +55,12 @@ pub struct Executor {
     pub known: Vec<ProcessId>,
     /// The control group of the service.
     pub cgroup: Option<Cgroup>,
-    /// What was wrong with the settings when they were last read.
+    /// What the settings were when they were last read.
+    pub last_settings: Settings,
+    /// What was wrong with them.
     pub problems: Vec<Problem>,
+    /// They could not be read for want of a descriptor, and that was told.
+    pub is_short: bool,
     /// What `run` leaves behind becomes our child.
     pub adopts_orphans: bool,
     /// When it is tried again to tell everybody that a supervisor is there, on the monotonic clock.
@@ -90,7 +95,9 @@ impl Executor {
             own,
             known: Vec::new(),
             cgroup: None,
+            last_settings: Settings::default(),
             problems: Vec::new(),
+            is_short: false,
             adopts_orphans: false,
             announce_at: None,
             reexec: Reexec::default(),
@@ -271,7 +278,16 @@ impl Executor {
     /// What the files in the service directory say now. What is wrong with them is told once. `tree` is how the `run` that
     /// runs is ended, as they said when it was started.
     pub fn settings(&mut self, tree: Tree) -> Settings {
-        let (mut settings, mut problems) = Settings::read(Path::new(""));
+        let (mut settings, mut problems) = match Settings::read(Path::new("")) {
+            Ok(read) => read,
+            Err(error) => {
+                if !mem::replace(&mut self.is_short, true) {
+                    self.diag.warning(&error);
+                }
+                return self.last_settings.clone();
+            }
+        };
+        self.is_short = false;
         let needs_cgroup = settings.kill_mode == Some(Tree::Cgroup);
         if (needs_cgroup || tree == Tree::Cgroup) && self.cgroup.is_none() {
             match Cgroup::of_service() {
@@ -296,6 +312,7 @@ impl Executor {
             self.diag.warning(&("./", problem.file, ": ", problem.what.as_str()));
         }
         self.problems = problems;
+        self.last_settings.clone_from(&settings);
         settings
     }
 

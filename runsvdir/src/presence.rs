@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use svlib::error::{self, is_shortage};
 use svlib::record::{BadRecord, ProcessId, RECORD_LENGTH, Record};
 use svlib::sys::pidfd::{Found, Pidfd};
 use svlib::sys::{fifo, process};
@@ -50,10 +50,6 @@ pub fn look(directory: &Path) -> Result<Presence> {
     }
 }
 
-fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
-}
-
 /// The runsv of this boot that a record names, if it was written by root or by who we are.
 fn recorded(path: &Path) -> io::Result<Option<ProcessId>> {
     let mut record = Err(BadRecord::Torn);
@@ -62,7 +58,7 @@ fn recorded(path: &Path) -> io::Result<Option<ProcessId>> {
         let mut options = OpenOptions::new();
         let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
             Ok(file) => file,
-            Err(error) if is_shortage(svlib::error::errno(&error)) => return Err(error),
+            Err(error) if is_shortage(error::errno(&error)) => return Err(error),
             Err(_) => return Ok(None),
         };
         let is_ours = |owner| owner == 0 || owner == geteuid().as_raw();

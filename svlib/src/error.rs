@@ -95,6 +95,11 @@ pub fn reason(errno: Errno) -> String {
     text
 }
 
+/// Whether there are too few descriptors, or too little memory: that passes, and says nothing of what was asked for.
+pub const fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)
+}
+
 /// The system's number for an I/O error. The few that the standard library makes up itself, such as a NUL byte in a path,
 /// are invalid arguments.
 pub fn errno(error: &io::Error) -> Errno {

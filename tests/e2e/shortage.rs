@@ -23,10 +23,13 @@ pub(crate) const CASES: &[Case] = &[
     case!(runsvdir_without_processes).root().needs(&["prlimit"]),
     case!(killed_runsv_without_processes).root().needs(&["prlimit"]),
     case!(killed_runsv_of_a_service_without_processes).root().needs(&["prlimit"]),
+    case!(finish_without_descriptors).needs(&["prlimit"]),
     case!(full_disk_below_supervise).root(),
+    case!(record_that_cannot_be_made).root(),
     case!(killed_runsv_on_a_full_disk).root(),
     case!(read_only_supervise).root(),
     case!(killed_runsv_of_a_read_only_supervise).root(),
+    case!(killed_runsv_of_a_pipe_and_one_that_cannot_begin).root(),
 ];
 
 /// A user of which there is no other process: its processes are counted.
@@ -255,6 +258,28 @@ fn killed_runsv_of_a_service_without_processes(subject: &Subject) {
     assert_last_of(&service, 2);
 }
 
+/// `finish` is owed, and the settings are what they were.
+fn finish_without_descriptors(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let service =
+        sandbox.service("web").run(TELLING).finish("echo $1 $2 >>finished").file("down-signal", "HUP\n");
+    let mut service = service.supervise();
+    let pid = service.wait_events(1)[0].parse::<u32>().unwrap();
+    service.wait_stat("run");
+    limit(&sandbox, service.runsv(), "--nofile=3:");
+    service.command("d");
+    eventually("the process is reaped", || (!is_running(pid)).then_some(()));
+    let failure = "unable to start ./finish: Too many open files";
+    eventually("the failure is said", || service.runsv().stderr().contains(failure).then_some(()));
+    limit(&sandbox, service.runsv(), "--nofile=1024:");
+    eventually("finish", || {
+        (service.read("finished") == format!("-1 {}\n", Signal::SIGHUP as i32)).then_some(())
+    });
+    service.wait_stat("down");
+    let stderr = service.runsv().stderr();
+    assert_eq!(stderr.matches("unable to read restart: Too many open files").count(), 1, "{stderr}");
+}
+
 /// A service whose `supervise` is on a disk.
 fn on_disk(sandbox: &Sandbox, disk: &Disk) -> Service {
     let service = sandbox.service("web").run(TELLING).build();
@@ -309,6 +334,35 @@ fn full_disk_below_supervise(subject: &Subject) {
     assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");
     service.command("x");
     assert_eq!(service.runsv().wait().code, Some(0));
+}
+
+/// "supervision goes on": a service that was supervised by a runsv without records is started where there is no room for one.
+fn record_that_cannot_be_made(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 64);
+    let service = on_disk(&sandbox, &disk);
+    let mut before = sandbox.start(sandbox.command("runsv").arg(service.dir()));
+    service.wait_events(1);
+    service.wait_stat("run");
+    service.command("x");
+    assert_eq!(before.wait().code, Some(0));
+    fs::remove_file(service.join("supervise/record")).unwrap();
+    disk.refuse_files(true);
+    let mut runsv = sandbox.start(sandbox.command("runsv").arg(service.dir()));
+    let pid = service.wait_events(2)[1].parse::<u32>().unwrap();
+    let warning = "unable to make supervise/record: No space left on device: ";
+    eventually("a warning", || runsv.stderr().contains(warning).then_some(()));
+    holds_for(PAUSE, "it is said once", || runsv.stderr().matches(warning).count() == 1);
+    disk.refuse_files(false);
+    eventually("it is recorded", || is_recorded(&service, pid).then_some(()));
+    // It is as good as any.
+    runsv.signal(Signal::SIGKILL);
+    runsv.wait();
+    let mut next = sandbox.start(sandbox.command("runsv").arg(service.dir()));
+    next_runsv(&service, runsv.pid());
+    assert_eq!(assert_last_of(&service, 2), pid);
+    service.command("x");
+    assert_eq!(next.wait().code, Some(0));
 }
 
 /// The record is written in place, for which there is room: it, and not the status, says what runs.
@@ -440,4 +494,31 @@ fn killed_runsv_of_a_read_only_supervise(subject: &Subject) {
     service.command("k");
     service.wait_events(2);
     assert_ne!(assert_last_of(&service, 2), pid);
+}
+
+/// Both the service and its log service are down: only runsvdir has the pipe, with a line in it that nobody has read.
+fn killed_runsv_of_a_pipe_and_one_that_cannot_begin(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let disk = Disk::new(&sandbox, "disk", 64);
+    let service = on_disk(&sandbox, &disk);
+    let read_later = "while [ ! -e go ]; do sleep 0.05; done; exec cat >>lines";
+    sandbox.service("web").run("echo a line; exec sleep 1000").log(read_later);
+    let runsvdir = sandbox.start(sandbox.command("runsvdir").arg("services"));
+    for part in [&service.log(), &service] {
+        part.wait_run();
+        part.wait_stat("run");
+        part.command("d");
+        part.wait_stat("down");
+    }
+    let read_only = ReadOnly::over(disk.path());
+    let killed = kill_runsv(&service);
+    let failure = "Read-only file system";
+    eventually("the failure is said, again", || {
+        (runsvdir.stderr().matches(failure).count() > 1).then_some(())
+    });
+    drop(read_only);
+    next_runsv(&service, killed);
+    fs::write(service.log().join("go"), "").unwrap();
+    service.log().command("u");
+    eventually("the line", || (service.log().read("lines") == "a line\n").then_some(()));
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::statvfs::statvfs;
 
 use crate::sandbox::Sandbox;
 
@@ -34,6 +35,15 @@ impl Disk {
     pub fn make_read_only(&self) {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         mount(None::<&str>, &self.path, None::<&str>, flags, None::<&str>)
+            .unwrap_or_else(|errno| panic!("remount {}: {errno}", self.path.display()));
+    }
+
+    /// From now on no file can be made, or it can again.
+    pub fn refuse_files(&self, refuse: bool) {
+        let found = statvfs(&self.path).unwrap_or_else(|errno| panic!("{}: {errno}", self.path.display()));
+        let most = if refuse { found.files() - found.files_free() } else { 1000 };
+        let most = format!("nr_inodes={most}");
+        mount(None::<&str>, &self.path, None::<&str>, MsFlags::MS_REMOUNT, Some(most.as_str()))
             .unwrap_or_else(|errno| panic!("remount {}: {errno}", self.path.display()));
     }
 

@@ -1,7 +1,8 @@
 //! The opt-in files of a service directory: how its service is stopped, restarted and known to be ready.
 //!
 //! Without them everything is as in runit. One that cannot be read or is not understood counts as if it were not there, and is
-//! warned of. They are read again at each start, exit and command, so that a change is obeyed without a restart of runsv.
+//! warned of. They are read again at each start, exit and command, so that a change is obeyed without a restart of runsv. As long
+//! as no file can be opened, what they said last counts.
 
 mod parse;
 
@@ -12,10 +13,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
-use svlib::error::{errno, reason};
+use svlib::error::{errno, is_shortage, reason};
 use svlib::record::Tree;
+use svlib::{Context, Error};
 
 /// No file needs more than this, in bytes.
 const LONGEST: u64 = 4096;
@@ -106,19 +109,24 @@ pub struct Problem {
 
 impl Settings {
     /// Reads the files in `directory`, and tells what is wrong with them.
-    pub fn read(directory: &Path) -> (Self, Vec<Problem>) {
+    ///
+    /// # Errors
+    /// No descriptor or no memory is left: nothing is known of them.
+    pub fn read(directory: &Path) -> Result<(Self, Vec<Problem>), Error> {
         let mut settings = Self::default();
         let mut problems = Vec::new();
         for (file, set) in FILES {
-            let read = text(&directory.join(file)).and_then(|text| match text {
-                Some(text) => set(&mut settings, &text),
-                None => Ok(()),
-            });
+            let read = match text(&directory.join(file)) {
+                Ok(Some(text)) => set(&mut settings, &text),
+                Ok(None) => Ok(()),
+                Err(Unread::Shortage(errno)) => return Err(errno).on("read", file),
+                Err(Unread::Unfit(what)) => Err(what),
+            };
             if let Err(what) = read {
                 problems.push(Problem { file, what });
             }
         }
-        (settings, problems)
+        Ok((settings, problems))
     }
 
     /// Whether the service says when it is ready.
@@ -150,22 +158,32 @@ const FILES: [(&str, Set); 8] = [
     }),
 ];
 
+/// Why a file was not read.
+enum Unread {
+    /// Nothing can be read now.
+    Shortage(Errno),
+    /// This one cannot, in words.
+    Unfit(String),
+}
+
 /// The text of a file; None if there is no such file.
-fn text(path: &Path) -> Result<Option<String>, String> {
+fn text(path: &Path) -> Result<Option<String>, Unread> {
+    let unfit = |what: &str, error: &std::io::Error| match errno(error) {
+        errno if is_shortage(errno) => Unread::Shortage(errno),
+        errno => Unread::Unfit(format!("{what}: {}", reason(errno))),
+    };
     // Not to hang should it be a fifo.
     let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("unable to open: {}", reason(errno(&error)))),
+        Err(error) => return Err(unfit("unable to open", &error)),
     };
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("unable to read: {}", reason(errno(&error))))?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| unfit("unable to read", &error))?;
     if bytes.len() as u64 > LONGEST {
-        return Err(format!("longer than {LONGEST} bytes"));
+        return Err(Unread::Unfit(format!("longer than {LONGEST} bytes")));
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| "not UTF-8".into())
+    String::from_utf8(bytes).map(Some).map_err(|_| Unread::Unfit("not UTF-8".into()))
 }
 
 #[cfg(test)]
@@ -177,7 +195,7 @@ mod tests {
     #[test]
     fn no_file_is_runit() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::read(directory.path()), (Settings::default(), Vec::new()));
+        assert_eq!(Settings::read(directory.path()).unwrap(), (Settings::default(), Vec::new()));
     }
 
     #[test]
@@ -195,7 +213,7 @@ mod tests {
         ] {
             fs::write(directory.path().join(name), text).unwrap();
         }
-        let (settings, problems) = Settings::read(directory.path());
+        let (settings, problems) = Settings::read(directory.path()).unwrap();
         let limit = Some(Limit { count: 3, interval: Duration::from_secs(60) });
         assert_eq!(
             settings,
@@ -220,7 +238,7 @@ mod tests {
         fs::create_dir(directory.path().join("restart")).unwrap();
         fs::write(directory.path().join("kill-mode"), [0xff]).unwrap();
         fs::write(directory.path().join("down-signal"), vec![b'x'; 5000]).unwrap();
-        let (settings, problems) = Settings::read(directory.path());
+        let (settings, problems) = Settings::read(directory.path()).unwrap();
         assert_eq!((settings, problems.len()), (Settings::default(), 3));
     }
 }
