@@ -134,7 +134,10 @@ impl Supervisor<'_> {
             _ => unknown || poll::is_ready(fd),
         };
         let both = fds.iter().zip(sources).filter(|&(fd, source)| is_ready(fd, source));
-        let sources = both.map(|(_, source)| source).collect();
+        // What a script kept from being read comes before what is due once it has ended.
+        let held_back = executor.controls().filter(|&(role, _)| is_busy(pair, role));
+        let held_back = held_back.map(|(role, _)| Source::Control(role));
+        let sources = both.map(|(_, source)| source).chain(held_back).collect();
         let mut ready = Ready { sources, ..Ready::default() };
         while let Ok(Some(signal)) = self.signals.next() {
             ready.children |= signal == Signal::SIGCHLD;
