@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+use svkit_tests::{
+    Case, ProcStat, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running,
+};
 
 /// Records the signals it gets, and lives on.
 const RECORD_SIGNALS: &str =
@@ -72,11 +74,11 @@ fn p_stops_and_c_continues(subject: &Subject) {
     let pid = service.wait_run();
     service.command("p");
     service.wait_stat("run, paused");
-    eventually("stopped", || (process_state(pid) == 'T').then_some(()));
+    eventually("stopped", || (state(pid) == Some('T')).then_some(()));
     eventually("byte 16", || (service.status().paused == 1).then_some(()));
     service.command("c");
     service.wait_stat("run");
-    eventually("continued", || (process_state(pid) != 'T').then_some(()));
+    eventually("continued", || (state(pid) != Some('T')).then_some(()));
     eventually("byte 16", || (service.status().paused == 0).then_some(()));
 }
 
@@ -114,7 +116,7 @@ fn d_continues_a_paused_service(subject: &Subject) {
     let service = sandbox.service("web").run(SLEEP).supervise();
     let pid = service.wait_run();
     service.command("p");
-    eventually("stopped", || (process_state(pid) == 'T').then_some(()));
+    eventually("stopped", || (state(pid) == Some('T')).then_some(()));
     service.command("d");
     eventually("down", || (!is_running(pid)).then_some(()));
     eventually("no pid", || (service.status().pid == 0).then_some(()));
@@ -292,7 +294,6 @@ fn a_shell_writes_commands(subject: &Subject) {
     assert_eq!(service.wait_events(2), ["ready", "TERM"]);
 }
 
-fn process_state(pid: u32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
+fn state(pid: u32) -> Option<char> {
+    ProcStat::of(pid).map(|stat| stat.state)
 }

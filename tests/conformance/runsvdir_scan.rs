@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use svkit_tests::{Case, Running, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+use nix::sys::signal::Signal;
+use svkit_tests::{
+    Case, ProcStat, Running, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running,
+    parent, send, session,
+};
 
 pub(crate) const CASES: &[Case] = &[
     case!(starts_a_runsv_for_each_directory),
@@ -30,16 +32,6 @@ pub(crate) const CASES: &[Case] = &[
 
 fn runsvdir(sandbox: &Sandbox, args: &[&str]) -> Running {
     sandbox.start(sandbox.command("runsvdir").args(args).arg("services"))
-}
-
-fn parent(pid: u32) -> u32 {
-    field(pid, 1)
-}
-
-/// A field of `/proc/PID/stat`, counted from the state, 0.
-fn field(pid: u32, index: usize) -> u32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(index).unwrap().parse().unwrap()
 }
 
 /// "runsvdir starts a runsv(8) process for each subdirectory, or symlink to a directory, in the services directory dir"
@@ -241,7 +233,7 @@ fn capital_p_makes_sessions(subject: &Subject) {
     let service = sandbox.service("web").run(SLEEP).build();
     let runsvdir = runsvdir(&sandbox, &["-P"]);
     let runsv = parent(service.wait_run());
-    assert_eq!((field(runsv, 2), field(runsv, 3)), (runsv, runsv));
+    assert_eq!((ProcStat::of(runsv).unwrap().group, session(runsv)), (runsv, runsv));
     assert_eq!(parent(runsv), runsvdir.pid());
 }
 
@@ -251,7 +243,7 @@ fn without_p_all_share_a_session(subject: &Subject) {
     let service = sandbox.service("web").run(SLEEP).build();
     let runsvdir = runsvdir(&sandbox, &[]);
     let runsv = parent(service.wait_run());
-    assert_eq!(field(runsv, 3), field(runsvdir.pid(), 3));
+    assert_eq!(session(runsv), session(runsvdir.pid()));
 }
 
 /// "starts a runsv(8) process for each subdirectory … and restarts a runsv(8) process if it terminates" runsvdir(8): a
@@ -263,6 +255,6 @@ fn nested(subject: &Subject) {
     sandbox.service("users").run(&run).build();
     let _runsvdir = runsvdir(&sandbox, &[]);
     let pid = inner.wait_run();
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    send(pid, Signal::SIGKILL);
     inner.wait_restart(pid);
 }

@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, is_running};
+use nix::sys::signal::Signal;
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, is_running, try_send};
 
 pub(crate) const CASES: &[Case] = &[
     case!(killed_svlogd_loses_nothing_in_the_pipe).patient(),
@@ -62,7 +61,7 @@ fn killed_run_never_lives_twice(subject: &Subject) {
             });
         }
         // A command of the last round may have been quicker.
-        let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        try_send(pid, Signal::SIGKILL);
         // The kills go on from both sides, and the throttle is cut short.
         service.command(["u", "ku", "kuku", "tu", "du", "ou"][round / 2 % 6]);
         pid = eventually("another process", || {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use svkit_tests::{Running, eventually};
+use svkit_tests::{Running, complete, eventually};
 
 /// Lines with their number first, of uneven length.
 pub(crate) fn lines(numbers: Range<usize>) -> String {
@@ -130,7 +130,7 @@ fn read(file: &Path) -> Option<String> {
     if file.extension().is_none_or(|extension| extension != "gz") {
         return fs::read_to_string(file).ok();
     }
-    let output = Command::new("zcat").stdin(File::open(file).ok()?).output().unwrap();
+    let output = complete(Command::new("zcat").stdin(File::open(file).ok()?));
     assert!(output.status.success(), "{}: {output:?}", file.display());
     Some(String::from_utf8(output.stdout).unwrap())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use svkit_tests::{Case, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+use svkit_tests::{Case, Sandbox, Service, ServiceBuilder, Subject, case, eventually, holds_for, is_running};
 
 use crate::opt_in::{key, replace_runsv, wait_key, wait_warning};
 use crate::teller;
@@ -233,31 +233,46 @@ fn a_silent_service_that_does_not_abort_is_killed(subject: &Subject) {
     assert_eq!(service.wait_events(1)[0], "finish -1 9");
 }
 
+/// How many milliseconds a service may be silent: many times as long as a busy machine holds up one that speaks.
+const WATCHDOG: &str = "3000";
+
+fn watched<'a>(sandbox: &'a Sandbox, name: &str, steps: &[&str]) -> ServiceBuilder<'a> {
+    let run = format!("ulimit -c 0; exec {}", teller::command(steps));
+    let builder = sandbox.service(name).run(&run).finish(FINISH);
+    builder.file("notify-socket", "").file("timeout-watchdog", WATCHDOG)
+}
+
+/// Waits until a service is killed that is silent from now on. One that was silent before was due earlier.
+fn wait_silence(sandbox: &Sandbox, name: &str) {
+    let silent = watched(sandbox, name, &["send READY=1", "hold"]).supervise();
+    assert_eq!(silent.wait_events(1)[0], "finish -1 6");
+}
+
 fn a_service_that_speaks_lives(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let tell = teller::command(&["send READY=1", "ping silent", "hold"]);
-    let builder = sandbox.service("web").run(&format!("ulimit -c 0; exec {tell}")).finish(FINISH);
-    let service = builder.file("notify-socket", "").file("timeout-watchdog", "1000").supervise();
+    let service = watched(&sandbox, "web", &["send READY=1", "ping silent", "hold"]).supervise();
     wait_key(&service, "ready", Some("yes"));
     let pid = service.wait_run();
-    holds_for(Duration::from_millis(2500), "it speaks", || service.status().pid == pid);
+    wait_silence(&sandbox, "silent");
+    holds_for(Duration::from_millis(300), "it speaks", || service.status().pid == pid);
+    assert!(service.events().is_empty());
     touch(&service, "silent");
     assert_eq!(service.wait_events(1)[0], "finish -1 6");
 }
 
 fn a_paused_service_may_be_silent(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
-    let tell = teller::command(&["send READY=1", "ping silent", "hold"]);
-    let builder = sandbox.service("web").run(&format!("exec {tell}")).finish(FINISH);
-    let service = builder.file("notify-socket", "").file("timeout-watchdog", "1000").supervise();
+    let service = watched(&sandbox, "web", &["send READY=1", "ping silent", "hold"]).supervise();
     wait_key(&service, "ready", Some("yes"));
     let pid = service.wait_run();
     service.command("p");
     service.wait_stat("run, paused");
-    holds_for(Duration::from_millis(2000), "it is left alone", || is_running(pid));
+    wait_silence(&sandbox, "during");
+    holds_for(Duration::from_millis(300), "it is left alone", || is_running(pid));
     service.command("c");
     service.wait_stat("run");
-    holds_for(Duration::from_millis(1500), "it speaks again", || is_running(pid));
+    wait_silence(&sandbox, "after");
+    holds_for(Duration::from_millis(300), "it speaks again", || is_running(pid));
     assert!(service.events().is_empty());
 }
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for};
+use nix::sys::signal::Signal;
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, send};
 
 use crate::opt_in::{key, replace_runsv, wait_key, wait_warning};
 
@@ -124,7 +123,7 @@ fn an_end_that_was_asked_for_is_no_failure(subject: &Subject) {
         pid = service.wait_restart(pid);
     }
     assert_eq!((key(&service, "failed"), key(&service, "backoff")), (None, None));
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    send(pid, Signal::SIGKILL);
     service.wait_stat("down");
     assert_eq!(service.status().want, b'u');
     holds_for(Duration::from_millis(1500), "it waits", || service.status().pid == 0);

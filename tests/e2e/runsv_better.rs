@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+use nix::sys::signal::Signal;
+use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running, send};
 
 pub(crate) const CASES: &[Case] = &[
     case!(up_cuts_the_pause_short),
@@ -119,7 +118,7 @@ fn control_script_does_not_hold_up_finish(subject: &Subject) {
     let pid = service.wait_run();
     service.command("hd");
     service.wait_events(2);
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    send(pid, Signal::SIGKILL);
     assert_eq!(service.wait_events(3), ["run", "begin", "finish"]);
     service.wait_stat("down");
     // Until after the time at which the service would be started again.

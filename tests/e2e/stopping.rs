@@ -6,7 +6,9 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use svkit_tests::{Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running};
+use svkit_tests::{
+    Case, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running, session, wait_end,
+};
 
 use crate::opt_in::{key, replace_runsv, wait_key, wait_warning};
 
@@ -42,10 +44,6 @@ fn pids(service: &Service, count: usize) -> Vec<u32> {
         let pids: Vec<u32> = service.read("pids").lines().map(|line| line.parse().unwrap()).collect();
         (pids.len() >= count).then_some(pids)
     })
-}
-
-fn wait_gone(pid: u32) {
-    eventually(&format!("the end of process {pid}"), || (!is_running(pid)).then_some(()));
 }
 
 /// "unreadable or malformed means a warning naming file and line, and runit's behaviour"
@@ -167,7 +165,7 @@ fn a_kill_that_is_due_outlives_runsv(subject: &Subject) {
     let _runsv = replace_runsv(&sandbox, &mut service);
     // Unless this took so long that it is done.
     assert!(key(&service, "kill-at").is_none_or(|at| at == due));
-    wait_gone(pid);
+    wait_end(pid);
     service.wait_stat("down");
 }
 
@@ -193,18 +191,11 @@ fn a_finish_that_hangs_is_killed(subject: &Subject) {
     let run = "echo run >>events; exit 0";
     let service = sandbox.service("web").run(run).finish(finish).file("timeout-finish", "200\n").supervise();
     service.wait_events(2);
-    wait_gone(pids(&service, 1)[0]);
+    wait_end(pids(&service, 1)[0]);
 
     let service = sandbox.service("runit").run(run).finish(finish).supervise();
     let pid = pids(&service, 1)[0];
     holds_for(Duration::from_millis(700), "it takes its time", || is_running(pid));
-}
-
-/// The session of a process: field 6 of proc(5) `stat`.
-fn session(pid: u32) -> u32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    rest.split_ascii_whitespace().nth(3).unwrap().parse().unwrap()
 }
 
 /// Its child gets the signals, too: first the down signal, and if need be KILL.
@@ -225,7 +216,7 @@ fn run_leads_a_group_that_is_ended_with_it(subject: &Subject) {
         wait_key(&service, "tree", Some("group"));
         service.command("d");
         service.wait_stat("down");
-        wait_gone(child);
+        wait_end(child);
         assert_eq!(service.events(), events);
         // Nobody is left who lives, nor said to be.
         let stderr = service.runsv().stderr();
@@ -261,7 +252,7 @@ fn what_a_crashed_run_leaves_of_its_group_is_killed(subject: &Subject) {
     let mut service = sandbox.service("web").run(run).file("kill-mode", "group").supervise();
     service.wait_events(2);
     let left = pids(&service, 1)[0];
-    wait_gone(left);
+    wait_end(left);
     wait_warning(&mut service, &format!("./run left 1 process ({left} "));
     let stderr = service.runsv().stderr();
     assert!(stderr.contains(") behind: killed\n"), "{stderr}");
@@ -315,7 +306,7 @@ fn nobody_leaves_the_control_group(subject: &Subject) {
     let mut service = sandbox.service("web").run(ESCAPE).file("kill-mode", "cgroup\n").supervise();
     // It crashes: what it leaves dies.
     let escaped = pids(&service, 1)[0];
-    wait_gone(escaped);
+    wait_end(escaped);
     wait_warning(&mut service, &format!("./run left 1 process ({escaped} "));
     assert_eq!(key(&service, "left"), None);
 
@@ -336,8 +327,8 @@ fn nobody_leaves_the_control_group(subject: &Subject) {
         let directory = ours.join(Path::new(&group).file_name().unwrap());
         assert!(directory.is_dir(), "{}", directory.display());
         service.command(command);
-        wait_gone(escaped);
-        wait_gone(run);
+        wait_end(escaped);
+        wait_end(run);
         if round == 2 {
             assert_eq!(service.runsv().wait().code, Some(0));
             assert!(!directory.exists(), "{}", directory.display());
@@ -361,11 +352,11 @@ fn a_control_group_that_is_not_ours_is_a_process_group(subject: &Subject) {
     assert_eq!(session(child), run);
     service.command("tu");
     service.wait_restart(run);
-    wait_gone(child);
+    wait_end(child);
     let child = pids(&service, 2)[1];
     service.command("d");
     service.wait_stat("down");
-    wait_gone(child);
+    wait_end(child);
     let stderr = runsv.stderr();
     assert_eq!(stderr.matches("warning: ./kill-mode: ").count(), 1, "{stderr}");
     assert!(stderr.contains(": using the process group\n"), "{stderr}");

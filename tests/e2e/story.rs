@@ -6,16 +6,10 @@ use std::path::Path;
 
 use svkit_tests::{
     Case, SLEEP, Sandbox, Service, Subject, case, eventually, is_running, mask_pids_and_seconds, mask_stamps,
-    write_script,
+    parent, write_script,
 };
 
 pub(crate) const CASES: &[Case] = &[case!(a_service_from_script_to_removal), case!(a_tree_for_a_user).root()];
-
-/// The pid of the process that holds a lock file of a supervisor: its runsv.
-fn parent(pid: u32) -> u32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 fn sv(sandbox: &Sandbox, arguments: &[&str]) -> String {
     let output = sandbox.sv(&[&["-w", "15"], arguments].concat());

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use svkit_tests::{
     Case, Disk, Running, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running,
-    mask_pids_and_seconds, within, write_script,
+    mask_pids_and_seconds, write_script,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -35,13 +35,6 @@ fn runsvdir(sandbox: &Sandbox) -> Running {
     sandbox.start(sandbox.command("runsvdir").arg("services"))
 }
 
-/// Adds a service and waits for it: what was changed before has been seen then.
-fn looked(sandbox: &Sandbox, name: &str) {
-    let made = sandbox.service_at(format!("looked/{name}")).run(SLEEP).build();
-    symlink(made.dir(), sandbox.services().join(name)).unwrap();
-    made.wait_run();
-}
-
 fn wait_gone(service: &Service) {
     eventually(&format!("the end of {}", service.dir().display()), || (!service.is_ok()).then_some(()));
 }
@@ -53,10 +46,10 @@ fn turn(link: &Path, target: impl AsRef<Path>) {
     fs::rename(next, link).unwrap();
 }
 
-/// Services that lock a file outside their directory, take a second to end, and tell of both.
+/// Services that lock a file outside their directory, end when they are told to and may go, and tell of both.
 struct Slow<'a> {
     sandbox: &'a Sandbox,
-    /// The sandbox itself, for its `events` and `errors`.
+    /// The sandbox itself, for its `events`, `errors` and `go`.
     here: Service,
 }
 
@@ -68,11 +61,27 @@ impl<'a> Slow<'a> {
     fn make(&self, place: &str, word: &str) -> Service {
         let here = self.sandbox.path().display();
         let script = format!(
-            "trap \"sleep 1; echo end {word} >>{here}/events; exit\" TERM
+            "trap \"while [ ! -e {here}/go ]; do sleep 0.02; done; echo end {word} >>{here}/events; exit\" TERM
 echo {word} >>{here}/events; while :; do sleep 0.02; done"
         );
         let run = format!("exec 2>>'{here}/errors'; exec chpst -L '{here}/lock' sh -c '{script}'");
         self.sandbox.service_at(place).run(&run).build()
+    }
+
+    /// Lets those go that were told to end, and those that will be.
+    fn let_go(&self) {
+        self.sandbox.write("go", "");
+    }
+
+    /// Shows that no other one is begun before that.
+    fn let_go_alone(&self) {
+        let before = self.here.events();
+        self.sandbox.wait_scan("looked");
+        // One that is begun finds the lock held.
+        holds_for(Duration::from_millis(500), "there is one", || {
+            self.here.events() == before && self.here.read("errors").is_empty()
+        });
+        self.let_go();
     }
 
     fn events(&self, expected: &[&str]) {
@@ -124,6 +133,7 @@ fn removed_and_made_anew_the_new_one_waits_for_the_old(subject: &Subject) {
     });
     let ready = slow.make("ready", "two");
     fs::rename(ready.dir(), &web).unwrap();
+    slow.let_go_alone();
     slow.events(&["one", "end one", "two"]);
     Service::at(&web).wait_run();
 }
@@ -138,6 +148,7 @@ fn moved_away_and_back_it_is_never_there_twice(subject: &Subject) {
     fs::rename(&web, &away).unwrap();
     eventually("it is told to end", || Service::at(&away).stat().contains("got TERM").then_some(()));
     fs::rename(&away, &web).unwrap();
+    slow.let_go_alone();
     Service::at(&web).wait_restart(first);
     slow.events(&["run", "end run", "run"]);
 }
@@ -152,11 +163,11 @@ fn moved_to_and_fro_it_runs_in_the_end(subject: &Subject) {
     for round in 0..20 {
         fs::rename(&web, &away).unwrap();
         if round % 2 == 0 {
-            looked(&sandbox, &format!("looked-{round}"));
+            sandbox.wait_scan(&format!("looked-{round}"));
         }
         fs::rename(&away, &web).unwrap();
         if round % 3 == 0 {
-            looked(&sandbox, &format!("looked-back-{round}"));
+            sandbox.wait_scan(&format!("looked-back-{round}"));
         }
     }
     eventually("it runs", || {
@@ -177,9 +188,11 @@ fn told_to_stay<'a>(sandbox: &'a Sandbox, slow: &Slow<'a>) -> Service {
     fs::rename(&web, &away).unwrap();
     eventually("it is told to end", || Service::at(&away).stat().contains("want exit").then_some(()));
     Service::at(&away).command("u");
+    Service::at(&away).wait_stat("run, got TERM");
     fs::rename(&away, &web).unwrap();
+    slow.let_go();
     slow.events(&["run", "end run", "run"]);
-    looked(sandbox, "looked");
+    sandbox.wait_scan("looked");
     let web = Service::at(web);
     web.wait_run();
     web
@@ -215,7 +228,7 @@ fn swapped_names_change_nothing(subject: &Subject) {
     let pids = services.each_ref().map(Service::wait_run);
     let [one, two] = services.each_ref().map(Service::dir);
     renameat2(AT_FDCWD, one, AT_FDCWD, two, RenameFlags::RENAME_EXCHANGE).unwrap();
-    looked(&sandbox, "three");
+    sandbox.wait_scan("three");
     assert_eq!(services.each_ref().map(|service| service.status().pid), [pids[1], pids[0]]);
     assert!(pids.into_iter().all(is_running));
     let text = sandbox.sv(&["status", "one"]).stdout;
@@ -253,7 +266,7 @@ fn run_replaced_by_rename_is_for_the_next_start(subject: &Subject) {
     for number in 2..5 {
         write_script(&web.join("run.new"), &version(number));
         fs::rename(web.join("run.new"), web.join("run")).unwrap();
-        looked(&sandbox, &format!("looked-{number}"));
+        sandbox.wait_scan(&format!("looked-{number}"));
         assert_eq!(web.status().pid, pid, "it is not ended for that");
         assert_eq!(web.events().len() + 1, number as usize);
         web.command("t");
@@ -345,7 +358,7 @@ fn services_directory_removed_ends_nothing(subject: &Subject) {
     let expected = "runsvdir services: warning: unable to ";
     eventually("a warning", || runsvdir.stderr().contains(expected).then_some(()));
     fs::rename(ready, &here).unwrap();
-    looked(&sandbox, "four");
+    sandbox.wait_scan("four");
     wait_gone(&services[2]);
     for service in &services[..2] {
         service.wait_run();
@@ -356,15 +369,15 @@ fn services_directory_removed_ends_nothing(subject: &Subject) {
     }
     // Moved away whole, it is never seen without its services.
     let pids = [&services[0], &services[1]].map(Service::wait_run);
-    for _ in 0..3 {
-        fs::rename(&here, sandbox.join("away")).unwrap();
+    for round in 0..3 {
         let before = runsvdir.stderr().len();
-        // A warning may be due to the last time only: what is asserted is that nothing ends.
-        within(Duration::from_millis(300), || runsvdir.stderr().len() > before);
+        fs::rename(&here, sandbox.join("away")).unwrap();
+        eventually("a warning", || runsvdir.stderr()[before..].contains(expected).then_some(()));
         holds_for(Duration::from_millis(300), "they run", || pids.into_iter().all(is_running));
         fs::rename(sandbox.join("away"), &here).unwrap();
+        // What was not seen to be back is not warned of again.
+        sandbox.wait_scan(&format!("back-{round}"));
     }
-    looked(&sandbox, "five");
     assert_eq!([&services[0], &services[1]].map(|service| service.status().pid), pids);
 }
 
@@ -379,7 +392,7 @@ fn services_directory_made_anew_is_followed(subject: &Subject) {
     for round in 0..3 {
         fs::remove_dir_all(&here).unwrap();
         fs::create_dir(&here).unwrap();
-        looked(&sandbox, &format!("looked-{round}"));
+        sandbox.wait_scan(&format!("looked-{round}"));
         services.iter().for_each(wait_gone);
         for (service, name) in services.iter().zip(["one", "two", "three"]) {
             symlink(service.dir(), here.join(name)).unwrap();

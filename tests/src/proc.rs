@@ -13,6 +13,8 @@ pub struct ProcStat {
     pub parent: u32,
     /// The process group.
     pub group: u32,
+    /// The session.
+    pub session: u32,
     /// When it was started, in clock ticks since the boot.
     pub start: u64,
 }
@@ -27,9 +29,24 @@ impl ProcStat {
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start: fields.get(19)?.parse().ok()?,
         })
     }
+}
+
+/// The parent of a process that is there.
+pub fn parent(pid: u32) -> u32 {
+    existing(pid).parent
+}
+
+/// The session of a process that is there.
+pub fn session(pid: u32) -> u32 {
+    existing(pid).session
+}
+
+fn existing(pid: u32) -> ProcStat {
+    ProcStat::of(pid).unwrap_or_else(|| panic!("there is no process {pid}"))
 }
 
 /// Every process there is, zombies too.

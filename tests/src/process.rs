@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus};
+use std::process::{self, Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::panicking;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::eventually::{eventually, within};
-use crate::proc::all_processes;
+use crate::proc::{ProcStat, all_processes};
 use crate::suite::note;
 
 /// What a finished program left.
@@ -113,12 +113,29 @@ impl Drop for Running {
 
 /// True when the process exists and is not a zombie.
 pub fn is_running(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    // The state follows the name, which may itself hold parentheses.
-    !matches!(
-        stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().as_bytes()),
-        Some([b'Z' | b'X', ..]) | None
-    )
+    ProcStat::of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Sends a signal to a process that is there.
+pub fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal)
+        .unwrap_or_else(|errno| panic!("kill {pid} {signal}: {errno}"));
+}
+
+/// Sends a signal to a process that may have ended.
+pub fn try_send(pid: u32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+}
+
+/// Waits for the end of a process.
+pub fn wait_end(pid: u32) {
+    eventually(&format!("the end of process {pid}"), || (!is_running(pid)).then_some(()));
+}
+
+/// Kills a process and waits for its end.
+pub fn kill_and_wait(pid: u32) {
+    send(pid, Signal::SIGKILL);
+    wait_end(pid);
 }
 
 /// Kills every process that has `tag` in its environment, until none is left; reaps those that became our children.
@@ -147,9 +164,18 @@ pub(crate) fn exclude_forks() -> MutexGuard<'static, ()> {
     FORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs a command that belongs to no sandbox to its end, and takes its output.
+pub fn complete(command: &mut Command) -> process::Output {
+    let started = {
+        let _fork = exclude_forks();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    };
+    started.and_then(Child::wait_with_output).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
 /// The processes that have `tag` in their environment. A zombie has none any more.
 pub(crate) fn tagged(tag: &str) -> Vec<Pid> {
-    let own = std::process::id();
+    let own = process::id();
     let pids = all_processes().into_iter().filter(|pid| *pid != own && has_tag(*pid, tag));
     pids.map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 use crate::process::{Output, Running, exclude_forks, has_tag, kill_tagged, tagged};
-use crate::service_dir::ServiceBuilder;
+use crate::service_dir::{SLEEP, ServiceBuilder};
 use crate::subject::{PROGRAMS, Subject};
 
 /// A temporary directory with the subject's programs in `bin/` (first in `PATH`) and services in `services/` (`SVDIR`).
@@ -126,11 +126,18 @@ impl Sandbox {
     pub fn copy_programs(&self, name: &str) -> PathBuf {
         let dir = self.mkdir(name);
         for program in PROGRAMS {
-            let _fork = exclude_forks();
-            fs::copy(self.join("bin").join(program), dir.join(program))
-                .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+            install(&self.join("bin").join(program), &dir.join(program));
         }
         dir
+    }
+
+    /// Adds a service `name` below `services/` and waits until it runs: runsvdir has seen by then what was changed before.
+    pub fn wait_scan(&self, name: &str) {
+        // It is complete when its link shows.
+        let service = self.service_at(Path::new("scanned").join(name)).run(SLEEP).build();
+        symlink(service.dir(), self.services().join(name))
+            .unwrap_or_else(|error| panic!("{name} in {}: {error}", self.services().display()));
+        service.wait_run();
     }
 
     /// The processes that were started in it and have not ended, but for zombies.
@@ -163,6 +170,16 @@ pub fn write_script(path: &Path, body: &str) {
     fs::write(path, format!("#!/bin/sh\n{body}\n"))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     chmod(path, 0o755);
+}
+
+/// Puts a copy of the executable `from` in the place of `to`, at once.
+pub fn install(from: &Path, to: &Path) {
+    let new = to.with_extension("new");
+    let copy = || {
+        let _fork = exclude_forks();
+        fs::copy(from, &new)
+    };
+    copy().and_then(|_| fs::rename(&new, to)).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
 }
 
 pub(crate) fn chmod(path: &Path, mode: u32) {

@@ -234,6 +234,13 @@ impl Service {
         lock_holder(&self.join("supervise/lock"))
     }
 
+    /// Waits until another process than `old` supervises it, and takes commands.
+    pub fn wait_supervisor_after(&self, old: u32) -> u32 {
+        eventually(&format!("another supervisor than {old} in {}", self.dir.display()), || {
+            self.supervisor().filter(|next| *next != old && self.is_ok())
+        })
+    }
+
     fn open_fifo(&self, name: &str) -> Result<fs::File, ErrorKind> {
         let path = self.dir.join("supervise").join(name);
         let mut options = OpenOptions::new();

@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use svkit_tests::{
     Case, ProcStat, Sandbox, Service, Subject, all_processes, case, descriptors, eventually, is_running,
-    note, within,
+    note, try_send, within,
 };
 
 use plan::{Fault, Kind, Victim, has_log, may_lose_logger, plan};
-use tree::{Member, Tree, send};
+use tree::{Member, Tree};
 
 pub(crate) use ledger::{Asked, audit};
 
@@ -274,7 +274,7 @@ fn kill_supervisors(tree: &mut Tree<'_>, runsvdir_too: bool) {
     if runsvdir_too {
         tree.kill_runsvdir(&supervisors);
     } else {
-        supervisors.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+        supervisors.iter().for_each(|pid| try_send(*pid, Signal::SIGKILL));
     }
     let is_gone = || !supervisors.iter().any(|pid| is_running(*pid));
     eventually("all are dead", || is_gone().then_some(()));

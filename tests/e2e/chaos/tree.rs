@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use svkit_tests::{ProcStat, Reaper, Running, Sandbox, Service, note, write_script};
+use nix::sys::signal::Signal;
+use svkit_tests::{ProcStat, Reaper, Running, Sandbox, Service, note, try_send, write_script};
 
 use super::plan::{Fault, Step, Victim, has_log};
 use super::writer;
@@ -132,7 +131,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn calm(&mut self) {
         self.do_what_is_due(true);
         for pid in self.sandbox.processes() {
-            send(pid, Signal::SIGCONT);
+            try_send(pid, Signal::SIGCONT);
         }
         for mut client in std::mem::take(&mut self.clients) {
             client.wait();
@@ -156,7 +155,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn kill_runsvdir(&mut self, others: &[u32]) {
         self.runsvdir.signal(Signal::SIGKILL);
         for pid in others {
-            send(*pid, Signal::SIGKILL);
+            try_send(*pid, Signal::SIGKILL);
         }
         self.runsvdir.wait();
         self.start_another();
@@ -189,7 +188,7 @@ impl<'a> Tree<'a> {
         for (_, what) in due {
             match what {
                 // Only what is the sandbox's: another may have its number by now.
-                Later::Continue(pid) if self.sandbox.owns(pid) => send(pid, Signal::SIGCONT),
+                Later::Continue(pid) if self.sandbox.owns(pid) => try_send(pid, Signal::SIGCONT),
                 Later::Continue(_) => {}
                 Later::PutBack(id) => self.put_back(id),
             }
@@ -202,7 +201,7 @@ impl<'a> Tree<'a> {
             Fault::Kill(victim) => self.kill(*victim),
             Fault::Stop(victim, time) => {
                 let pid = self.process(*victim)?;
-                send(pid, Signal::SIGSTOP);
+                try_send(pid, Signal::SIGSTOP);
                 self.later.push((Instant::now() + Duration::from_millis(*time), Later::Continue(pid)));
                 Some(format!("stopped {victim:?}, {pid}, for {time} ms"))
             }
@@ -307,7 +306,7 @@ impl<'a> Tree<'a> {
             }
             Victim::Run(_) => {}
         }
-        send(pid, Signal::SIGKILL);
+        try_send(pid, Signal::SIGKILL);
         Some(format!("killed {victim:?}, {pid}"))
     }
 
@@ -372,11 +371,6 @@ impl Drop for Tree<'_> {
             }
         }
     }
-}
-
-/// Sends a signal to a process that may have ended.
-pub(crate) fn send(pid: u32, signal: Signal) {
-    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
 }
 
 fn start_runsvdir(sandbox: &Sandbox, reaper: &Reaper) -> Running {
