@@ -3,11 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::eventually::eventually;
 use crate::proc::lock_holder;
@@ -227,6 +229,16 @@ impl Service {
     /// Writes control bytes, in one write, unless nobody would read them or the fifo is full.
     pub fn try_command(&self, bytes: &[u8]) -> bool {
         self.open_fifo("control").is_ok_and(|mut fifo| fifo.write_all(bytes).is_ok())
+    }
+
+    /// Whether there are commands that the supervisor has not read.
+    pub fn has_unread_commands(&self) -> bool {
+        let path = self.dir.join("supervise/control");
+        let open = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+        open.is_ok_and(|fifo| {
+            let mut fds = [PollFd::new(fifo.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        })
     }
 
     /// The supervisor: the process that has `supervise/lock`.

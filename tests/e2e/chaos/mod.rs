@@ -187,6 +187,11 @@ fn unsettled(tree: &Tree<'_>) -> Vec<(Option<usize>, String)> {
 /// The processes of a service that is as it is wanted.
 fn processes(member: &Member, service: &Service) -> Result<Vec<u32>, String> {
     let Some(runsv) = service.supervisor() else { return Err("no runsv".to_owned()) };
+    // It is done with all that it was told, or what it does now is not what it will do.
+    let is_idle = ProcStat::of(runsv).is_some_and(|stat| stat.state == 'S');
+    if !is_idle || service.has_unread_commands() || service.log().has_unread_commands() {
+        return Err("commands wait".to_owned());
+    }
     let mut processes = vec![runsv];
     let running = svkit_tests::lock_holder(&service.join(writer::LOCK));
     if is_wanted_up(member) {
@@ -200,6 +205,8 @@ fn processes(member: &Member, service: &Service) -> Result<Vec<u32>, String> {
         return Err(format!("{running} runs"));
     } else if service.stat() != "down" {
         return Err(format!("{:?}, though nothing runs", service.stat()));
+    } else if service.try_status().is_none_or(|status| status.want != b'd') {
+        return Err("down for a moment".to_owned());
     }
     let log = service.log();
     if log.dir().is_dir() {
