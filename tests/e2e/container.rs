@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(late_service_is_killed_before_its_log).root().needs(&["unshare"]),
     case!(orphans_are_reaped_and_ended).root().needs(&["unshare"]),
     case!(term_during_the_start).root().needs(&["unshare"]),
+    case!(killed_container_begins_afresh).root().needs(&["unshare"]),
     case!(without_a_directory_it_cannot_start).root().needs(&["unshare"]),
     case!(init_elsewhere_stops_all),
     case!(init_elsewhere_kills_what_is_late),
@@ -180,6 +181,30 @@ fn term_during_the_start(subject: &Subject) {
     let (code, _) = container.stop(Signal::SIGTERM);
     assert_eq!((code, container.unshare.stderr().as_str()), (Some(0), ""));
     assert!(services.iter().all(|service| !service.is_ok()));
+}
+
+/// The boot is the same, the numbers of processes may be, and nothing is left to take over.
+fn killed_container_begins_afresh(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let [up, down] = ["up", "down"].map(|name| {
+        let service = sandbox.service(name).run("echo run >>events; exec sleep 1000");
+        service.finish("echo finish $1 $2 >>events").build()
+    });
+    let mut container = Container::start(&sandbox, &["-P"]);
+    for service in [&up, &down] {
+        service.wait_events(1);
+        service.wait_stat("run");
+    }
+    down.command("d");
+    down.wait_stat("down");
+    send(container.first, Signal::SIGKILL);
+    container.unshare.wait();
+
+    let mut container = Container::start(&sandbox, &["-P", "--stop-timeout", NEVER]);
+    assert_eq!(up.wait_events(2), ["run", "run"]);
+    assert_eq!(down.wait_events(3)[2], "run");
+    let (code, _) = container.stop(Signal::SIGTERM);
+    assert_eq!((code, container.unshare.stderr().as_str()), (Some(0), ""));
 }
 
 fn without_a_directory_it_cannot_start(subject: &Subject) {

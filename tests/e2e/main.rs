@@ -18,6 +18,7 @@ mod opt_in;
 mod readiness;
 mod restart_policy;
 mod runsv_better;
+mod runsv_reexec;
 mod runsvdir_takeover;
 mod scale;
 mod shortage;
@@ -61,6 +62,7 @@ const GROUPS: &[Group] = &[
     ("readiness", readiness::CASES),
     ("restart_policy", restart_policy::CASES),
     ("runsv_better", runsv_better::CASES),
+    ("runsv_reexec", runsv_reexec::CASES),
     ("runsvdir_takeover", runsvdir_takeover::CASES),
     ("scale", scale::CASES),
     ("shortage", shortage::CASES),

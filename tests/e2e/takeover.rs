@@ -32,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(record_of_another_boot_names_nothing),
     case!(recycled_number_names_nothing),
     case!(what_cannot_be_proven_is_waited_for),
+    case!(what_was_waited_for_is_waited_for_by_the_next),
     case!(pause_between_starts_is_kept),
     case!(killed_at_any_moment_there_is_one_run).patient(),
     case!(next_runsvdir_adopts_quietly),
@@ -506,6 +507,27 @@ fn what_cannot_be_proven_is_waited_for(subject: &Subject) {
     });
     holds_for(Duration::from_millis(1300), "no second one", || kept.service.events().is_empty());
     assert!(other.is_running());
+    other.signal(Signal::SIGKILL);
+    other.wait();
+    kept.service.wait_events(1);
+    kept.service.wait_stat("run");
+}
+
+/// It is not forgotten by an exit: the next runsv waits, too.
+fn what_was_waited_for_is_waited_for_by_the_next(subject: &Subject) {
+    let sandbox = Sandbox::new(subject);
+    let (mut other, _, service) = stranger(&sandbox);
+    write_record(&sandbox, &service, &boot(), &format!("{} 0", other.pid()));
+    let mut kept = Kept::start(&sandbox, service, Place::Alone);
+    for _ in 0..2 {
+        kept.service.command("x");
+        assert_eq!(kept.above.wait().code, Some(0));
+        kept.above = start(&sandbox, &kept.service, Place::Alone, &kept.reaper);
+        kept.service.wait_ok();
+        let warning = format!("warning: process {} may be a run that is running already", other.pid());
+        eventually("a warning", || kept.above.stderr().contains(&warning).then_some(()));
+        holds_for(Duration::from_millis(1300), "no second one", || kept.service.events().is_empty());
+    }
     other.signal(Signal::SIGKILL);
     other.wait();
     kept.service.wait_events(1);
