@@ -42,8 +42,11 @@ pub fn adopt(role: Role, file: &RecordFile, boot: &str, now: Moment, diag: &Diag
         Ok(Some(record)) if record.boot != boot || boot.is_empty() => return Ok(None),
         Ok(Some(record)) if record.supervisor.is_none() => {
             return match record.phase {
-                // It exited while it waited for this one to end.
-                Phase::Run(process) if process.start == 0 => hold(role, process.pid, now, diag),
+                // It exited while it waited for this one to end, which is another if it was started since.
+                Phase::Run(ProcessId { pid, start: 0 }) => match (process::age(pid), file.age()) {
+                    (Some(process), Some(record)) if process < record => Ok(None),
+                    _ => hold(role, pid, now, diag),
+                },
                 _ => Ok(None),
             };
         }

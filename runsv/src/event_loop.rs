@@ -16,13 +16,16 @@ use svlib::sys::poll::{self, PollFd, PollFlags};
 use svlib::sys::signal::Signals;
 use svlib::sys::{clock, fd, memory, process};
 
-use crate::executor::{ANNOUNCE, Executor};
+use crate::executor::Executor;
 use crate::foreign::Foreign;
 use crate::keeper::Message;
 use crate::machine::pair::{self, Pair};
 use crate::machine::{Event, Role, State, Word};
 use crate::notify::Look;
 use crate::reexec;
+
+/// How long it is waited at the beginning to be told how processes ended.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many commands are obeyed before anything else is looked at again; the others stay in the fifo.
 const COMMANDS: usize = 64;
@@ -74,7 +77,7 @@ impl Supervisor<'_> {
         for (pid, status) in self.foreign_ends(&Ready::default()) {
             pair = self.ended(pair, pid, status)?;
         }
-        self.begun = Some(clock::now().monotonic + ANNOUNCE);
+        self.begun = Some(clock::now().monotonic + PATIENCE);
         self.announce(&pair);
         // Children of the program file before this one may have ended already.
         self.react(pair, &Ready { children: true, ..Ready::default() })
@@ -171,7 +174,7 @@ impl Supervisor<'_> {
             self.executor.announce(&pair, clock::now());
         }
         self.executor.reexec.hurry(now);
-        for role in [Role::Service, Role::Log] {
+        for role in Role::BOTH {
             if ready.sources.contains(&Source::Control(role)) {
                 pair = self.obey(pair, role)?;
             }

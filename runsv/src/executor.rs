@@ -28,7 +28,7 @@ use crate::setup::{Control, LogPipe, Supervised};
 use crate::{setup, start, tree};
 
 /// How long is waited for a descriptor to tell everybody by that a supervisor is there.
-pub const ANNOUNCE: Duration = Duration::from_secs(1);
+const ANNOUNCE: Duration = Duration::from_secs(1);
 
 /// All that a supervisor holds of the system, and what it does with it. No failure here ends the supervision: it is warned of.
 #[derive(Debug)]

@@ -69,7 +69,7 @@ impl Keeper {
     }
 
     fn hold_nothing(&self) {
-        // A runsvdir that does not read will see that this end is closed.
+        // To one that does not read it is said for nothing. What it goes on to hold is then checked by the next runsv.
         let _ = channel::send(&self.socket, &Request::Hold(Vec::new()).encode(), &[]);
         channel::finish(&self.socket);
     }

@@ -83,6 +83,11 @@ impl RecordFile {
         Record::decode(&bytes[..length]).map(Some).map_err(|bad: BadRecord| bad.to_string())
     }
 
+    /// How long ago the file was written; None if that cannot be told.
+    pub fn age(&self) -> Option<Duration> {
+        self.file.as_ref()?.metadata().ok()?.modified().ok()?.elapsed().ok()
+    }
+
     /// Writes `lines` if the file holds others. The first of a row of failures is warned of; supervision goes on, and so do the
     /// attempts.
     pub fn write(&mut self, lines: &str, now: Duration, diag: &Diag) {

@@ -78,7 +78,7 @@ fn state_text(pair: &Pair, executor: &mut Executor) -> String {
     for foreign in &executor.foreign {
         let _ = writeln!(text, "foreign {}", foreign.process());
     }
-    for role in [Role::Service, Role::Log] {
+    for role in Role::BOTH {
         if let Some(state) = pair.get(role) {
             let record = executor.record(state);
             let _ = write!(text, "\n{}", record.lines());
@@ -169,7 +169,7 @@ pub fn restore(now: Moment, diag: &Diag) -> Result<Option<(Pair, Box<Executor>)>
     let ends = saved.take("pipe-read").zip(saved.take("pipe-write"));
     let socket = saved.take("notify-socket");
     let own = Own {
-        boot: process::boot_id(),
+        boot: saved.service.boot.clone(),
         process: process::own_identity(),
         reexecs: saved.service.reexecs + 1,
     };

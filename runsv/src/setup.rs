@@ -13,6 +13,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 use svlib::diag::{Diag, Message};
 use svlib::moment::Moment;
+use svlib::record::Record;
 use svlib::status::{Status, Want};
 use svlib::sys::lock::Lock;
 use svlib::sys::pidfd::{Found, Pidfd};
@@ -153,16 +154,23 @@ pub fn inode(fd: impl AsFd) -> Option<u64> {
 /// The directory or the lock file cannot be made, or another holds the lock.
 pub fn lock(role: Role) -> Result<Lock, Failure> {
     make_supervise_directory(&path(role, paths::SUPERVISE))?;
-    let file = path(role, paths::LOCK);
+    let path = path(role, paths::LOCK);
+    Lock::try_exclusive(&path)?.ok_or(Failure::Locked(path))
+}
+
+/// As [`lock`], at the start: waits for a lock whose runsv is dead, a second at most.
+///
+/// # Errors
+/// As of [`lock`].
+pub fn lock_left(role: Role) -> Result<Lock, Failure> {
     let give_up = clock::now().monotonic + LINGER;
     loop {
-        if let Some(lock) = Lock::try_exclusive(&file)? {
-            return Ok(lock);
+        match lock(role) {
+            Err(Failure::Locked(_)) if is_orphaned(role) && clock::now().monotonic < give_up => {
+                poll::wait(&mut [], Some(LINGER_PACE)).during("poll")?;
+            }
+            result => return result,
         }
-        if !is_orphaned(role) || clock::now().monotonic >= give_up {
-            return Err(Failure::Locked(file));
-        }
-        poll::wait(&mut [], Some(LINGER_PACE)).during("poll")?;
     }
 }
 
@@ -170,8 +178,8 @@ pub fn lock(role: Role) -> Result<Lock, Failure> {
 /// program it was for.
 fn is_orphaned(role: Role) -> bool {
     let record = RecordFile::open(&path(role, paths::RECORD)).ok().and_then(|file| file.read().ok()?);
-    let supervisor =
-        record.filter(|record| record.boot == process::boot_id()).and_then(|record| record.supervisor);
+    let is_here = |record: &Record| process::boot_id().is_ok_and(|boot| boot == record.boot);
+    let supervisor = record.filter(is_here).and_then(|record| record.supervisor);
     supervisor.is_some_and(|supervisor| matches!(Pidfd::find(supervisor), Ok(Found::Gone)))
 }
 
@@ -183,7 +191,7 @@ pub fn wait_for_lock(role: Role, signals: &Signals, diag: &Diag) -> Result<Optio
     let mut told = false;
     let (mut delay, longest) = LOCK_RETRY;
     loop {
-        match lock(role) {
+        match if told { lock(role) } else { lock_left(role) } {
             Ok(lock) => return Ok(Some(lock)),
             Err(locked @ Failure::Locked(_)) if !told => {
                 diag.warning(&(locked, ", waiting"));

@@ -72,8 +72,8 @@ pub fn start(
 ) -> Result<Option<(Pair, Box<Executor>)>, Failure> {
     let keeper = Keeper::of_this_process();
     env::set_current_dir(dir).during("change to directory")?;
-    let lock = setup::lock(Role::Service)?;
-    let own = Own { boot: process::boot_id(), process: process::own_identity(), reexecs: 0 };
+    let lock = setup::lock_left(Role::Service)?;
+    let own = Own { boot: process::boot_id()?, process: process::own_identity(), reexecs: 0 };
 
     let mut log = None;
     if setup::has_log(diag) {
@@ -130,11 +130,14 @@ impl Back {
 
 /// The pipe that was there before, or a new one.
 fn log_pipe(back: &mut Back, service: &Begun, log: &Begun) -> Result<LogPipe, Failure> {
-    if let (Some(read), Some(write)) = (back.take(Held::LogRead), back.take(Held::LogWrite)) {
-        return Ok(LogPipe { read, write });
+    let inode = service.record.as_ref().or(log.record.as_ref()).and_then(|record| record.pipe);
+    let held = back.take(Held::LogRead).zip(back.take(Held::LogWrite));
+    let held = held.map(|(read, write)| LogPipe { read, write });
+    // Another one is not where what runs writes to.
+    if let Some(pipe) = held.filter(|pipe| inode.is_none() || pipe.inode() == inode) {
+        return Ok(pipe);
     }
     let processes: Vec<_> = service.state.processes().chain(log.state.processes()).collect();
-    let inode = service.record.as_ref().or(log.record.as_ref()).and_then(|record| record.pipe);
     match inode.and_then(|inode| LogPipe::of_processes(inode, &processes)) {
         Some(pipe) => Ok(pipe),
         None => Ok(LogPipe::new()?),

@@ -83,8 +83,13 @@ impl Executor {
         if !self.keeper.holds_fifos(service) {
             match presence::look(&self.directory.join(name))? {
                 Presence::Nobody => {}
-                Presence::Unproven => return Ok(Outcome::Occupied),
+                // Somebody else's has its own pipes: what one before it left is nobody's any more.
+                Presence::Unproven => {
+                    self.forget(service);
+                    return Ok(Outcome::Occupied);
+                }
                 Presence::Runsv(process, pidfd) => {
+                    self.forget(service);
                     self.adopt(service, process, pidfd)?;
                     return Ok(Outcome::Running);
                 }

@@ -1,7 +1,7 @@
 //! What is kept for each runsv beyond its life, and what it is told: the other end of [`svlib::keeper`].
 //!
 //! A runsv that is killed leaves its pipes here, and its successor finds them in the first message of its own socket. One
-//! that exits by itself is done with them, and has nothing held any more.
+//! that is done with them says so before it exits.
 
 use std::collections::HashMap;
 use std::mem;

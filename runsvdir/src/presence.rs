@@ -1,7 +1,7 @@
 //! Whether somebody supervises a service already: a runsv outlives the runsvdir that started it if that is killed.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub fn look(directory: &Path) -> Result<Presence> {
         Err(_) => return Ok(Presence::Nobody),
     }
     let path = directory.join(paths::RECORD);
-    let Some(supervisor) = recorded(&path).on("read", &path)? else { return Ok(Presence::Unproven) };
+    let Some(supervisor) = recorded(&path)? else { return Ok(Presence::Unproven) };
     match Pidfd::find(supervisor) {
         Ok(Found::Alive(pidfd)) => Ok(Presence::Runsv(supervisor, pidfd)),
         Ok(Found::Gone | Found::Unproven(_)) => Ok(Presence::Unproven),
@@ -51,14 +51,14 @@ pub fn look(directory: &Path) -> Result<Presence> {
 }
 
 /// The runsv of this boot that a record names, if it was written by root or by who we are.
-fn recorded(path: &Path) -> io::Result<Option<ProcessId>> {
+fn recorded(path: &Path) -> Result<Option<ProcessId>> {
     let mut record = Err(BadRecord::Torn);
     for _ in 0..TRIES {
         // Not to wait for a writer should it be a fifo.
         let mut options = OpenOptions::new();
         let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
             Ok(file) => file,
-            Err(error) if is_shortage(error::errno(&error)) => return Err(error),
+            Err(error) if is_shortage(error::errno(&error)) => return Err(error).on("read", path),
             Err(_) => return Ok(None),
         };
         let is_ours = |owner| owner == 0 || owner == geteuid().as_raw();
@@ -74,7 +74,7 @@ fn recorded(path: &Path) -> io::Result<Option<ProcessId>> {
             break;
         }
     }
-    let boot = process::boot_id();
+    let boot = process::boot_id()?;
     Ok(record
         .ok()
         .filter(|record| !boot.is_empty() && record.boot == boot)
@@ -116,7 +116,7 @@ mod tests {
             look(root.path()).unwrap()
         };
         let own = own_identity();
-        let record = Record { boot: process::boot_id(), supervisor: Some(own), ..Record::default() };
+        let record = Record { boot: process::boot_id().unwrap(), supervisor: Some(own), ..Record::default() };
         assert!(matches!(found(record.clone()), Presence::Runsv(..)));
         let later = ProcessId { start: own.start + 1, ..own };
         let others = [

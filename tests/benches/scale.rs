@@ -112,8 +112,9 @@ impl Costs {
         let figure = |what, unit, samples: &Samples| {
             Figure::new(format!("{} services: {what}", self.services), unit, samples.clone())
         };
+        // Among a hundred, the program of the one above them would be a good part.
         let no_dearer: &[Goal] =
-            if self.services <= RUNIT_TAKES { &[Goal::PartOf(0.7, Who::Runit)] } else { &[] };
+            if self.services == RUNIT_TAKES { &[Goal::PartOf(0.7, Who::Runit)] } else { &[] };
         let wakeups = format!("wakeups of all supervisors in {QUIET:?}");
         [
             figure("start to all running", Unit::Seconds, &self.start).goals(&[Goal::Times(1.0, Who::S6)]),

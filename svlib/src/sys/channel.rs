@@ -95,12 +95,15 @@ fn received(header: &libc::msghdr) -> Vec<OwnedFd> {
     // Descriptors are all that is sent besides bytes: there is no second entry.
     // SAFETY: the kernel has filled the header in.
     let entry = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: it is null, or within the control data.
-    let Some(entry) = (unsafe { entry.as_ref() }) else { return Vec::new() };
-    if entry.cmsg_level != libc::SOL_SOCKET || entry.cmsg_type != libc::SCM_RIGHTS {
+    if entry.is_null() {
         return Vec::new();
     }
-    let length: usize = entry.cmsg_len as _;
+    // SAFETY: it is a whole header within the control data.
+    let head = unsafe { entry.read() };
+    if head.cmsg_level != libc::SOL_SOCKET || head.cmsg_type != libc::SCM_RIGHTS {
+        return Vec::new();
+    }
+    let length: usize = head.cmsg_len as _;
     // SAFETY: only computes.
     let empty = unsafe { libc::CMSG_LEN(0) } as usize;
     let count = (length - empty) / size_of::<RawFd>();

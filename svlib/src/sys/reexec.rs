@@ -73,7 +73,7 @@ pub fn saved() -> Option<Result<String>> {
 }
 
 /// How long a program may take to say whether it understands a state.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the memory file is called in a self-test.
 const TEST_DESCRIPTOR: RawFd = 3;

@@ -31,19 +31,20 @@ pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)
 }
 
-/// The highest number of a descriptor that the parent handed over. None if proc(5) does not tell.
+/// The highest number of a descriptor that the parent handed over. None if proc(5) does not tell now.
 ///
 /// It is told by its being open on exec, as nothing is that this process opens.
 pub(super) fn highest_inherited() -> Option<RawFd> {
-    static HIGHEST: OnceLock<Option<RawFd>> = OnceLock::new();
-    let find = || {
-        let entries = fs::read_dir("/proc/self/fd").ok()?;
-        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        // SAFETY: F_GETFD only asks.
-        let is_kept = |number: &RawFd| unsafe { libc::fcntl(*number, libc::F_GETFD) } == 0;
-        Some(numbers.filter(is_kept).max().unwrap_or(libc::STDERR_FILENO))
-    };
-    *HIGHEST.get_or_init(find)
+    static HIGHEST: OnceLock<RawFd> = OnceLock::new();
+    if let Some(highest) = HIGHEST.get() {
+        return Some(*highest);
+    }
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // SAFETY: F_GETFD only asks.
+    let is_kept = |number: &RawFd| unsafe { libc::fcntl(*number, libc::F_GETFD) } == 0;
+    let highest = numbers.filter(is_kept).max().unwrap_or(libc::STDERR_FILENO);
+    Some(*HIGHEST.get_or_init(|| highest))
 }
 
 /// Puts things as Rust's runtime had put them, after they were handed back to a program that could not be executed.

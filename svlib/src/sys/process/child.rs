@@ -124,8 +124,7 @@ impl Child {
             None => 0,
         })?;
         for &(number, source) in &self.descriptors {
-            // One that an earlier replacement may have taken the number of is nowhere: all that this process opens is above
-            // the standard descriptors, and only a notification descriptor is, too; it comes last.
+            // No earlier replacement has taken the number of its source: see `Spawn::fd`.
             Errno::result(if number == source {
                 // SAFETY: only takes a number; the copy under the same number shall stay open.
                 unsafe { libc::fcntl(number, libc::F_SETFD, 0) }

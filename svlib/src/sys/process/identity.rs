@@ -1,12 +1,14 @@
 //! What tells a process from others that have or had its number.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, getpid, sysconf};
 
 use super::stat::Stat;
+use crate::error::{Context, Result, errno, is_shortage};
 use crate::record::ProcessId;
 
 /// When the process was started, in clock ticks since the boot (proc(5), `/proc/PID/stat`, field 22). It can also be read
@@ -37,13 +39,24 @@ pub fn own_identity() -> ProcessId {
 /// What process numbers mean something in: this boot as the kernel calls it (random(4)), and the pid namespace, which is told
 /// by when its process 1 was started. A container that is started anew has another one in the same boot. Empty if the kernel
 /// does not tell the boot.
-pub fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    match (text.trim_end(), start_time(Pid::from_raw(1))) {
+///
+/// # Errors
+/// No descriptor or no memory is left to find out.
+pub fn boot_id() -> Result<String> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = match fs::read_to_string(path) {
+        Err(error) if is_shortage(errno(&error)) => return Err(error).on("read", path),
+        text => text.unwrap_or_default(),
+    };
+    let start = match Stat::read(Pid::from_raw(1)) {
+        Err(error) if is_shortage(errno(&error)) => return Err(error).during("read /proc/1/stat"),
+        stat => stat.ok().and_then(|stat| stat.start()),
+    };
+    Ok(match (text.trim_end(), start) {
         ("", _) => String::new(),
         (boot, Some(start)) => format!("{boot}/{start}"),
         (boot, None) => boot.to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -54,7 +67,7 @@ mod tests {
     fn this_process_has_a_start_and_a_boot() {
         assert_eq!(own_identity(), own_identity());
         assert!(own_identity().start > 0 && age(getpid()).unwrap() < Duration::from_secs(3600));
-        assert!(boot_id().len() >= 36);
+        assert!(boot_id().unwrap().len() >= 36);
         assert_eq!(identify(Pid::from_raw(i32::MAX)).start, 0);
     }
 }

@@ -15,8 +15,7 @@ use crate::sys::startup;
 
 /// A program to start as a child.
 ///
-/// Descriptors 0, 1 and 2 are inherited unless replaced. Replacements must be descriptors above 2 of this process, as all
-/// it opens are.
+/// Descriptors 0, 1 and 2 are inherited unless replaced. What replaces them must be above 2, as all is that this process opens.
 #[derive(Debug)]
 pub struct Spawn<'a> {
     pub(super) program: OsString,
@@ -109,7 +108,7 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Gives the child `source` as its descriptor `number`.
+    /// Gives the child `source` as its descriptor `number`. The source of one that is given later must not have this number.
     #[must_use]
     pub fn fd(mut self, number: RawFd, source: BorrowedFd<'a>) -> Self {
         self.descriptors.push((number, source));

@@ -1,7 +1,7 @@
 //! What the kernel tells of any process in one line (proc(5), `/proc/PID/stat`).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use nix::unistd::Pid;
 
@@ -18,9 +18,14 @@ pub struct Stat {
 impl Stat {
     /// The line of `pid`; None if there is no such process, or no `/proc`.
     pub fn of(pid: Pid) -> Option<Self> {
+        Self::read(pid).ok()
+    }
+
+    /// As [`of`](Self::of), with the reason why not.
+    pub(super) fn read(pid: Pid) -> io::Result<Self> {
         let mut line = [0; LONGEST];
-        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-        Some(Self { line, length })
+        let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+        Ok(Self { line, length })
     }
 
     /// Field 3: `R`, `S`, `D`, `Z` (ended, and not reaped), and others.
