@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Write, stderr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, eventually, holds_for};
+use svkit_tests::{Case, Disk, Running, Sandbox, Subject, case, complete, eventually, holds_for};
 
 use crate::numbered::eventually_counted;
 
@@ -134,7 +134,7 @@ fn read(path: &Path) -> Option<String> {
         _ => return fs::read_to_string(path).ok(),
     };
     let file = File::open(path).ok()?;
-    let output = std::process::Command::new(program).stdin(file).output().unwrap();
+    let output = complete(Command::new(program).stdin(file));
     assert!(output.status.success(), "{}: {output:?}", path.display());
     Some(String::from_utf8(output.stdout).unwrap())
 }

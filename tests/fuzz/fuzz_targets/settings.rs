@@ -23,7 +23,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     fs::create_dir_all(&directory).expect("a temporary directory");
     let path = directory.join(FILES[usize::from(file) % FILES.len()]);
     fs::write(&path, text).expect("a temporary file");
-    let (settings, problems) = Settings::read(&directory);
+    let (settings, problems) = Settings::read(&directory).expect("there is no shortage of anything");
     fs::remove_file(&path).expect("the file is there");
     assert!(problems.len() <= 1);
     if !problems.is_empty() {
