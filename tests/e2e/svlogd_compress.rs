@@ -254,7 +254,7 @@ fn packed_files_count_and_go(subject: &Subject) {
         let plain = sandbox.write("plain", "old\n");
         let mut command = sandbox.command(program);
         command.arg("-c").stdin(File::open(plain).unwrap());
-        let packed = std::process::Command::output(&mut command).unwrap();
+        let packed = complete(&mut command);
         fs::write(dir.join(name), packed.stdout).unwrap();
     }
     let mut logger = Logger::new(&sandbox, "s2000\nn1\nmax-age 1h\n");
