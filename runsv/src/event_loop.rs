@@ -284,10 +284,9 @@ impl Supervisor<'_> {
             let (next, actions) = pair::step(pair, event, now);
             pair = next;
             // Who sees a change may rely on it. But a signal counts as sent only when it has been: it is rather sent twice.
-            // And of a program that has been executed the state does not tell yet: that is written down already.
             if !actions.iter().any(pair::Action::is_signal) {
-                let is_told = |role: &Role| !events.iter().any(|(event, _)| event.is_execution(*role));
-                self.executor.write_down(Role::BOTH.into_iter().filter(is_told), &pair, now.monotonic);
+                let writable = pair::writable(events.iter().map(|(event, _)| event));
+                self.executor.write_down(writable, &pair, now.monotonic);
             }
             for action in actions {
                 if action == pair::Action::Exit {

@@ -48,9 +48,15 @@ pub enum Action {
 
 impl Event {
     /// Whether a program of this one of the two has been executed.
-    pub fn is_execution(&self, role: Role) -> bool {
+    fn is_execution(&self, role: Role) -> bool {
         matches!(self, Self::To(of, super::Event::Spawned(_, Outcome::Started(_))) if *of == role)
     }
+}
+
+/// Those of which the state may be written down although these events wait. A program that has been executed is written down
+/// already, and the state does not tell of it before its event is taken in.
+pub fn writable<'a>(waiting: impl Iterator<Item = &'a Event> + Clone) -> impl Iterator<Item = Role> {
+    Role::BOTH.into_iter().filter(move |role| !waiting.clone().any(|event| event.is_execution(*role)))
 }
 
 impl Action {

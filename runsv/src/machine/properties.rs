@@ -380,13 +380,36 @@ struct PairWorld {
     closed: usize,
     exits: usize,
     log_signals: usize,
+    /// What is in the two records: the supervisor may be killed after each time they are written.
+    written: [String; 2],
 }
 
 impl PairWorld {
     fn new(log: bool) -> Self {
         let log = log.then(|| State::new(Role::Log, Want::Up, at(0)));
         let pair = Pair { service: State::new(Role::Service, Want::Up, at(0)), log };
-        Self { pair, ms: 0, children: Vec::new(), last_pid: 1, closed: 0, exits: 0, log_signals: 0 }
+        let written = [String::new(), String::new()];
+        Self { pair, ms: 0, children: Vec::new(), last_pid: 1, closed: 0, exits: 0, log_signals: 0, written }
+    }
+
+    /// Whoever would come next knows of every child.
+    fn write(&mut self, role: Role, state: &State) {
+        self.written[usize::from(role == Role::Log)] = record(state);
+        for pid in &self.children {
+            // Behind the name of the line, or the letter of a control script.
+            let is_known = |lines: &String| {
+                lines.contains(&format!("={pid} 1\n")) || lines.contains(&format!(" {pid} 1\n"))
+            };
+            assert!(self.written.iter().any(is_known), "nobody knows of {pid}");
+        }
+    }
+
+    fn write_down(&mut self, roles: impl Iterator<Item = Role>) {
+        for role in roles {
+            if let Some(state) = self.pair.get(role).cloned() {
+                self.write(role, &state);
+            }
+        }
     }
 
     fn feed(&mut self, event: pair::Event, log_appears: bool) {
@@ -394,6 +417,9 @@ impl PairWorld {
         while let Some(event) = events.pop_front() {
             let (pair, actions) = pair::step(self.pair.clone(), event, at(self.ms));
             self.pair = pair;
+            if !actions.iter().any(pair::Action::is_signal) {
+                self.write_down(pair::writable(events.iter()));
+            }
             for action in actions {
                 assert_eq!(self.exits, 0, "{action:?} after the exit");
                 match action {
@@ -402,6 +428,8 @@ impl PairWorld {
                         self.last_pid += 1;
                         let pid = Pid::from_raw(self.last_pid);
                         self.children.push(pid);
+                        let state = self.pair.get(role).unwrap().clone();
+                        self.write(role, &state.executed(program, pid, at(self.ms)));
                         events
                             .push_back(pair::Event::To(role, Event::Spawned(program, Outcome::Started(pid))));
                     }
@@ -420,6 +448,7 @@ impl PairWorld {
                 }
             }
         }
+        self.write_down(Role::BOTH.into_iter());
     }
 }
 
