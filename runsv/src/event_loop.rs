@@ -83,7 +83,7 @@ impl Supervisor<'_> {
         self.react(pair, &Ready { children: true, ..Ready::default() })
     }
 
-    /// Tells everybody that a supervisor is there, where that has not been done or tried yet.
+    /// Tells everybody that a supervisor is there, where that has not been done and is due.
     fn announce(&mut self, pair: &Pair) {
         let now = clock::now();
         if self.announcement().is_some_and(|due| due <= now.monotonic) {
@@ -91,12 +91,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// When that is due. Of a process that has ended nobody is told: its number may be another's.
+    /// When that is due, or due again. Of a process that has ended nobody is told: its number may be another's.
     fn announcement(&self) -> Option<Duration> {
         let patience = self.begun?;
-        let is_due = self.executor.is_unannounced() && self.executor.announce_at.is_none();
         let is_awaited = self.executor.foreign.iter().any(Foreign::is_awaited);
-        is_due.then_some(if is_awaited { patience } else { Duration::ZERO })
+        let first = if is_awaited { patience } else { Duration::ZERO };
+        self.executor.is_unannounced().then(|| self.executor.announce_at.unwrap_or(first))
     }
 
     /// Waits for signals, for commands where they can be acted on, for those above us and for what is due.
@@ -170,9 +170,6 @@ impl Supervisor<'_> {
         }
         let now = clock::now().monotonic;
         self.executor.retry(now);
-        if self.executor.announce_at.is_some_and(|due| due <= now) {
-            self.executor.announce(&pair, clock::now());
-        }
         self.executor.reexec.hurry(now);
         for role in Role::BOTH {
             if ready.sources.contains(&Source::Control(role)) {

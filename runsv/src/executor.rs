@@ -176,7 +176,7 @@ impl Executor {
         let files = of(&self.service).into_iter().chain(self.log.as_ref().into_iter().flat_map(of));
         let keeper = self.keeper.as_ref().and_then(Keeper::deadline);
         let foreign = self.foreign.iter().map(Foreign::deadline);
-        files.chain([keeper, self.announce_at, self.reexec.deadline()]).chain(foreign).flatten().min()
+        files.chain([keeper, self.reexec.deadline()]).chain(foreign).flatten().min()
     }
 
     /// Tries again what could not be done, if that is due.
@@ -408,10 +408,11 @@ impl Executor {
     /// A process that has ended and is to be reaped gets none.
     fn signal(&mut self, pid: Pid, tree: Tree, signal: Signal) {
         let foreign = self.foreign.iter().find(|foreign| foreign.pid() == pid);
+        let tree = if self.cgroup.is_none() && tree == Tree::Cgroup { Tree::Group } else { tree };
         let sent = match (tree, foreign) {
             (Tree::Process, Some(foreign)) => foreign.signal(signal),
             // Its number is its own only as long as it has not been reaped.
-            (Tree::Group | Tree::Cgroup, Some(foreign)) if tree == Tree::Group || self.cgroup.is_none() => {
+            (Tree::Group, Some(foreign)) => {
                 if foreign.is_there() {
                     tree::signal_foreign_group(pid, signal);
                 }
@@ -503,8 +504,8 @@ impl Frame {
 
 /// When a process was started: of one that was taken over that is known, of a child it is looked up once.
 fn identify(known: &mut Vec<ProcessId>, foreign: &[Foreign], pid: Pid) -> ProcessId {
-    let processes = foreign.iter().map(Foreign::process).chain(known.iter().copied());
-    if let Some(process) = processes.into_iter().find(|process| process.pid == pid) {
+    let mut processes = foreign.iter().map(Foreign::process).chain(known.iter().copied());
+    if let Some(process) = processes.find(|process| process.pid == pid) {
         return process;
     }
     let process = process::identify(pid);

@@ -280,17 +280,17 @@ impl Step {
             self.state = self.state.clone().executed(program, pid, self.now);
             return;
         }
-        match (program, &mut self.state.process) {
-            (Program::Run, _) => {
+        match program {
+            Program::Run => {
                 self.state.attempted(self.now);
                 self.run_ended(ExitStatus::NOT_EXECUTED);
             }
-            (Program::Finish(_), Process::Ended { retry, .. }) => match outcome {
-                Outcome::NoProcess => *retry = Some(self.now.monotonic + THROTTLE),
-                _ => self.down(false),
-            },
-            (Program::Control(command), _) => self.script_ended(command, false),
-            _ => {}
+            Program::Finish(status) if outcome == Outcome::NoProcess => {
+                let retry = Some(self.now.monotonic + THROTTLE);
+                self.state.process = Process::Ended { status, retry };
+            }
+            Program::Finish(_) => self.down(false),
+            Program::Control(command) => self.script_ended(command, false),
         }
     }
 
