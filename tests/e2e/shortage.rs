@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use svkit_tests::{
     Case, Disk, ProcStat, Running, SLEEP, Sandbox, Service, Subject, case, eventually, holds_for, is_running,
+    kill_and_wait, send,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -112,8 +112,7 @@ fn runsvdir_without_descriptors(subject: &Subject) {
 /// Kills the runsv of a service and waits for its end.
 fn kill_runsv(service: &Service) -> u32 {
     let runsv = eventually("a runsv", || service.supervisor());
-    kill(Pid::from_raw(runsv.cast_signed()), Signal::SIGKILL).unwrap();
-    eventually("the end of runsv", || (!is_running(runsv)).then_some(()));
+    kill_and_wait(runsv);
     runsv
 }
 
@@ -218,7 +217,7 @@ fn killed_runsv_without_processes(subject: &Subject) {
     let killed = [&stays, &ends].map(kill_runsv);
     let expected = "unable to start runsv ";
     eventually("the failure is said", || runsvdir.stderr().contains(expected).then_some(()));
-    kill(Pid::from_raw(pids[1].0.cast_signed()), Signal::SIGKILL).unwrap();
+    send(pids[1].0, Signal::SIGKILL);
     holds_for(PAUSE, "no runsv, and nothing is started", || {
         [&stays, &ends].iter().all(|service| service.supervisor().is_none() && service.events().len() == 1)
     });
@@ -473,6 +472,17 @@ fn read_only_supervise(subject: &Subject) {
     assert_eq!((output.code, output.stderr.lines().count()), (Some(0), 1), "{output:?}");
 }
 
+/// Kills the runsv of a service whose `supervise` is read-only by then, and waits for two that cannot begin.
+fn kill_runsv_on_read_only(disk: &Disk, service: &Service, runsvdir: &Running) -> (ReadOnly, u32) {
+    let read_only = ReadOnly::over(disk.path());
+    let killed = kill_runsv(service);
+    let failure = "Read-only file system";
+    eventually("the failure is said, again", || {
+        (runsvdir.stderr().matches(failure).count() > 1).then_some(())
+    });
+    (read_only, killed)
+}
+
 /// The next runsv cannot lock anything, and ends; one that can takes over.
 fn killed_runsv_of_a_read_only_supervise(subject: &Subject) {
     let sandbox = Sandbox::new(subject);
@@ -481,12 +491,7 @@ fn killed_runsv_of_a_read_only_supervise(subject: &Subject) {
     let runsvdir = sandbox.start(sandbox.command("runsvdir").arg("services"));
     let pid = service.wait_events(1)[0].parse::<u32>().unwrap();
     service.wait_stat("run");
-    let read_only = ReadOnly::over(disk.path());
-    let killed = kill_runsv(&service);
-    let failure = "Read-only file system";
-    eventually("the failure is said, again", || {
-        (runsvdir.stderr().matches(failure).count() > 1).then_some(())
-    });
+    let (read_only, killed) = kill_runsv_on_read_only(&disk, &service, &runsvdir);
     assert_eq!(assert_last_of(&service, 1), pid);
     drop(read_only);
     next_runsv(&service, killed);
@@ -510,12 +515,7 @@ fn killed_runsv_of_a_pipe_and_one_that_cannot_begin(subject: &Subject) {
         part.command("d");
         part.wait_stat("down");
     }
-    let read_only = ReadOnly::over(disk.path());
-    let killed = kill_runsv(&service);
-    let failure = "Read-only file system";
-    eventually("the failure is said, again", || {
-        (runsvdir.stderr().matches(failure).count() > 1).then_some(())
-    });
+    let (read_only, killed) = kill_runsv_on_read_only(&disk, &service, &runsvdir);
     drop(read_only);
     next_runsv(&service, killed);
     fs::write(service.log().join("go"), "").unwrap();
